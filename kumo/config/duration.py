@@ -7,6 +7,7 @@ pytimeparse and humanfriendly read ``5M`` as minutes, do not know ``1month`` or 
 
 from __future__ import annotations
 
+import functools
 import re
 from fractions import Fraction
 
@@ -34,6 +35,7 @@ _UNITS: dict[str, Fraction] = {
 _SPAN = re.compile(r"[ \t]*([0-9]{1,20}(?:\.[0-9]{1,20})?)[ \t]*([A-Za-zµ]+)[ \t]*")
 
 
+@functools.lru_cache(maxsize=512)
 def parse_duration(text: str) -> float:
     """Read humantime text such as ``1h 30m``, ``300ms`` or ``4.2s``.
 

@@ -87,7 +87,7 @@ def test_throttles_are_kept_as_written(text: str) -> None:
     ],
 )
 def test_other_text_is_no_throttle(text: str) -> None:
-    with pytest.raises(ValueError, match="^invalid value: string .* expected a throttle such as"):
+    with pytest.raises(ValueError, match=r"^invalid value: string .* expected a throttle such as"):
         parse_throttle(text)
 
 
@@ -114,11 +114,25 @@ def test_listen_addresses_split_at_the_last_colon(text: str, address: tuple[str,
 
 @pytest.mark.parametrize(
     "text",
-    ["", "127.0.0.1", ":25", "*:25", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:-1", "127.0.0.1:65536", "::1:25"]
-    + ["[::1", "[::1]", "[::g]:25", "127.0.0.1:٢٥", "127.0.0.1:" + "9" * 5000],
+    [
+        "",
+        "127.0.0.1",
+        ":25",
+        "*:25",
+        "127.0.0.1:",
+        "127.0.0.1:x",
+        "127.0.0.1:-1",
+        "127.0.0.1:65536",
+        "::1:25",
+        "[::1",
+        "[::1]",
+        "[::g]:25",
+        "127.0.0.1:٢٥",
+        "127.0.0.1:" + "9" * 5000,
+    ],
 )
 def test_other_listen_addresses_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="^invalid socket address syntax `"):
+    with pytest.raises(ValueError, match=r"^invalid socket address syntax `"):
         parse_socket_address(text)
 
 
@@ -140,7 +154,7 @@ def test_every_record_type_may_have_parameters(name: str) -> None:
 
 
 def test_an_unknown_record_type_is_refused() -> None:
-    with pytest.raises(ValueError, match="^unknown variant `Recption`, expected one of `Reception`, "):
+    with pytest.raises(ValueError, match=r"^unknown variant `Recption`, expected one of `Reception`, "):
         LocalLogs(log_dir="/x", per_record={"Recption": RecordParameters()})
 
 

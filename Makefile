@@ -1,0 +1,55 @@
+# Every command of the project. `make run` and `make test` work on a fresh clone.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+POLICY ?= policy/init.lua
+
+.PHONY: help run test lint bench build clean
+
+help:
+	@echo "make run    build, then start kumod with $(POLICY) (POLICY=... for another)"
+	@echo "make test   build, then run every test"
+	@echo "make lint   ruff, cython-lint, mypy, stubtest"
+	@echo "make bench  kernel benchmarks and the loopback comparison"
+	@echo "make build  make $(VENV) and compile the extensions in place"
+	@echo "make clean  remove what the other targets made (not ./var)"
+
+# The environment is remade when the dependencies change; the extensions when their sources do.
+$(VENV)/.installed: pyproject.toml setup.py
+	@packaging/check-tools.sh build "$(PYTHON)"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' --config-settings editable_mode=compat
+	touch $@
+
+$(VENV)/.built: $(VENV)/.installed setup.py $(wildcard kumo_core/*.pyx kumo_core/*.pxd kumo_core/*.h)
+	$(BIN)/python setup.py --quiet build_ext --inplace
+	touch $@
+
+build: $(VENV)/.built
+
+run: build
+	exec $(BIN)/kumod --policy $(POLICY)
+
+test: build
+	@packaging/check-tools.sh test "$(PYTHON)"
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: build
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/cython-lint kumo_core
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest kumo_core
+
+bench: build
+	@packaging/check-tools.sh bench "$(PYTHON)"
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-columns=median,ops --quiet
+	$(BIN)/python -m benchmarks.ratios
+	$(BIN)/python -m benchmarks.loopback
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	rm -f kumo_core/*.c kumo_core/*.so kumo_core/*.html
+	find kumo kumo_core tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

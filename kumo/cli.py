@@ -1,0 +1,105 @@
+"""The command ``kumod``: flags, exit codes, the event loop. What it starts is ``kumo.server``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import resource
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from kumo._version import KUMOMTA_VERSION, __version__
+from kumo.errors import KumoError
+from kumo.logs import DiagnosticsFormat, configure_diagnostics
+from kumo.server import Server
+from kumo.spool import list_spool
+
+DEFAULT_POLICY = "/opt/kumomta/etc/policy/init.lua"
+
+_log = logging.getLogger("kumod")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``kumod``.
+
+    Args:
+        argv: arguments without the program's name; None: those of the process.
+
+    Returns:
+        The exit code: 0 after a clean stop, 1 after a failure (with ``Error: …`` on standard error).
+        Wrong usage exits with 2.
+    """
+    options = _parser().parse_args(argv)
+    try:
+        configure_diagnostics(
+            os.environ.get("KUMOD_LOG"), DiagnosticsFormat(options.diag_format), options.diag_log_dir
+        )
+        if options.list_spool is not None:
+            return _list_spool(Path(options.list_spool))
+        return _serve(options.policy)
+    except (KumoError, OSError, ValueError) as error:
+        print(f"Error: {error}", file=sys.stderr)  # noqa: T201 - the command's own words
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kumod", description="An ESMTP service that runs a KumoMTA Lua policy.", allow_abbrev=False
+    )
+    parser.add_argument(
+        "--policy", metavar="FILE", default=DEFAULT_POLICY, help="the Lua policy (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--list-spool",
+        metavar="PATH",
+        help="print the messages of a spool, one a line, and exit; PATH is the meta spool's folder",
+    )
+    parser.add_argument("--diag-log-dir", metavar="DIR", help="diagnostics go to a file there, not to stderr")
+    parser.add_argument(
+        "--diag-format",
+        choices=[form.value for form in DiagnosticsFormat],
+        default=DiagnosticsFormat.FULL.value,
+        help="form of the diagnostics",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"kumod {__version__} (answers to KumoMTA {KUMOMTA_VERSION})"
+    )
+    return parser
+
+
+def _list_spool(path: Path) -> int:
+    for entry in list_spool(path):
+        print(entry)  # noqa: T201 - the command's output
+    return 0
+
+
+def _serve(policy: str) -> int:
+    if not Path(policy).is_file():
+        raise FileNotFoundError(f"no policy at {policy}: name one with --policy FILE")
+    _raise_descriptor_limit()
+    if os.geteuid() == 0:
+        _log.warning("running as root; a port below 1024 is the only thing that needs it")
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(Server(policy).run())
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """uvloop's, or asyncio's where uvloop is absent or ``KUMO_LOOP=asyncio`` asks for it."""
+    if os.environ.get("KUMO_LOOP", "uvloop") != "asyncio":
+        try:
+            import uvloop  # noqa: PLC0415 - absent on some platforms
+        except ImportError:
+            _log.info("uvloop is not installed; asyncio serves instead")
+        else:
+            return uvloop.new_event_loop
+    return asyncio.new_event_loop
+
+
+def _raise_descriptor_limit() -> None:
+    """A session is a descriptor; the soft limit is often 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

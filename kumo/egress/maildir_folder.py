@@ -1,0 +1,103 @@
+"""Writing one message into a maildir folder, so that it is there after power is lost.
+
+Blocking file operations, for a worker thread; ``maildir`` calls it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+_NEXT_NUMBER = itertools.count()
+
+_SUBFOLDERS = ("cur", "new", "tmp")
+
+
+def write_to_maildir(
+    folder: str,
+    segments: Sequence[bytes],
+    host: str,
+    *,
+    dir_mode: int | None = None,
+    file_mode: int | None = None,
+) -> str:
+    """Write a message under ``tmp`` and move it to ``new``; missing folders are made.
+
+    Args:
+        folder: the maildir.
+        segments: the content's octets in order; only read.
+        host: name of this host, as it stands in the file name.
+        dir_mode: permission bits of folders that are made, whatever the umask; None: 0777 less the umask.
+        file_mode: permission bits of the file likewise; None: 0666 less the umask.
+
+    Returns:
+        The file's name in ``new``.
+
+    Raises:
+        OSError: nothing is left in ``tmp`` or ``new``.
+        ValueError: the path cannot be a file name.
+
+    Source: https://cr.yp.to/proto/maildir.html.
+    """
+    maildir = Path(folder)
+    for name in _SUBFOLDERS:
+        _make_folders(maildir / name, dir_mode)
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    stamp = f"{seconds}.#{next(_NEXT_NUMBER):x}M{nanoseconds}P{os.getpid()}"
+    written = maildir / "tmp" / f"{stamp}.{host}"
+    descriptor = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            if file_mode is not None:
+                os.fchmod(descriptor, file_mode)
+            _write_all(descriptor, segments)
+            os.fsync(descriptor)
+            status = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        name = f"{stamp}V{status.st_dev}I{status.st_ino}.{host},S={status.st_size}"
+        written = written.rename(maildir / "new" / name)
+        _sync_folder(written.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            written.unlink()
+        raise
+    return name
+
+
+def _write_all(descriptor: int, segments: Sequence[bytes]) -> None:
+    pending = [memoryview(segment) for segment in segments if segment]
+    while pending:
+        count = os.writev(descriptor, pending)
+        while pending and count >= len(pending[0]):
+            count -= len(pending.pop(0))
+        if count:
+            pending[0] = pending[0][count:]
+
+
+def _make_folders(path: Path, mode: int | None) -> None:
+    missing: list[Path] = []
+    while not path.is_dir() and path != path.parent:
+        missing.append(path)
+        path = path.parent
+    for folder in reversed(missing):
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue  # another worker was quicker; a file in the way shows at the next step
+        if mode is not None:
+            folder.chmod(mode)
+        _sync_folder(folder.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    """Make a folder's entries durable: syncing a file does not keep its name."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,147 @@
+"""One HTTP listener: liveness for whoever watches the daemon, metrics for whoever scrapes it.
+
+``kumo.server`` makes one for each ``kumo.start_http_listener`` of the policy. aiohttp takes a quarter of
+a second and 27 MB to import, so it is imported when a listener starts and not before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from kumo.config import CidrSet, HttpListener
+from kumo.errors import LocalProtocolError, TransportError
+from kumo.message import print_socket_address
+from kumo.metrics import Metrics
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_logger = logging.getLogger("kumod.http")
+
+_SHUTDOWN_TIMEOUT = 2.0
+"""Seconds that requests in hand get to finish."""
+
+_MAX_PORT = 65535
+
+
+class HttpServer:
+    """One listener.
+
+    Args:
+        config: its parameters.
+        liveness: asked at each liveness check; None when all is well, else why not.
+        metrics: what ``/metrics`` shows.
+
+    Source: KumoMTA manual, kumo.start_http_listener.
+    """
+
+    def __init__(self, config: HttpListener, liveness: Callable[[], str | None], metrics: Metrics) -> None:
+        self._config = config
+        self._liveness = liveness
+        self._metrics = metrics
+        self._runner: web.AppRunner | None = None
+        self._addresses: tuple[str, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it listens, with the port that was really taken."""
+        return self._addresses
+
+    async def start(self) -> None:
+        """Bind and begin to serve.
+
+        Raises:
+            TransportError: ``failed to bind to {listen}: {why}``.
+        """
+        from aiohttp import web  # noqa: PLC0415 - see the module's docstring
+
+        if self._runner is not None:
+            raise LocalProtocolError("the listener was started already")
+        config = self._config
+        application = web.Application(
+            middlewares=[_gate(config.trusted_hosts, config.request_body_limit)],
+            client_max_size=config.request_body_limit,
+        )
+        application.router.add_get("/api/check-liveness/v1", self._check_liveness, allow_head=False)
+        application.router.add_get("/metrics", self._show_metrics, allow_head=False)
+        runner = web.AppRunner(
+            application, handle_signals=False, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT
+        )
+        await runner.setup()
+        try:
+            host, port = _split(config.listen)
+            await web.TCPSite(runner, host, port).start()
+        except (OSError, ValueError) as error:
+            await runner.cleanup()
+            raise TransportError(f"failed to bind to {config.listen}: {_reason(error)}") from error
+        self._runner = runner
+        self._addresses = tuple(print_socket_address(ip, port) for ip, port, *_ in runner.addresses)
+        for address in self._addresses:
+            _logger.info("http listener on %s", address)
+
+    async def stop(self) -> None:
+        """Stop serving; requests in hand are finished or, after two seconds, dropped. Idempotent."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+
+    async def _check_liveness(self, _request: web.Request) -> web.StreamResponse:
+        from aiohttp import web  # noqa: PLC0415
+
+        reason = self._liveness()
+        if reason is None:
+            return web.Response(text="OK")
+        return web.Response(status=503, text=reason)
+
+    async def _show_metrics(self, request: web.Request) -> web.StreamResponse:
+        from aiohttp import web  # noqa: PLC0415
+
+        from kumo.http.exposition import CONTENT_TYPE, render  # noqa: PLC0415
+
+        response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE})
+        response.enable_compression()
+        with contextlib.suppress(ConnectionResetError):  # a scraper that gave up is nobody's fault
+            await response.prepare(request)
+            for part in render(self._metrics.families()):
+                await response.write(part)
+                # Writing to a fast client never waits; the sessions want their turn all the same.
+                await asyncio.sleep(0)
+            await response.write_eof()
+        return response
+
+
+def _gate(trusted_hosts: CidrSet, body_limit: int) -> Any:
+    from aiohttp import web  # noqa: PLC0415
+
+    @web.middleware
+    async def admit(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """Let in who is trusted and does not bring too much."""
+        if request.remote is None or request.remote not in trusted_hosts:
+            return web.Response(status=401, text="Unauthorized")
+        if request.content_length is not None and request.content_length > body_limit:
+            return web.Response(status=413, text=f"the body may have {body_limit} octets")
+        return await handler(request)
+
+    return admit
+
+
+def _split(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    # asyncio takes an empty host for every interface; nobody is to open that by a slip.
+    if host in {"", "*"}:
+        raise ValueError("invalid socket address")
+    if not (port.isascii() and port.isdigit() and int(port) <= _MAX_PORT):
+        raise ValueError("invalid port value")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror} (os error {error.errno})"
+    return str(error)

@@ -1,0 +1,124 @@
+"""Addresses to listen on: their grammar, their look-up, their sockets.
+
+Called by ``esmtp_server``. It accepts nothing and knows no SMTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from typing import NamedTuple
+
+from kumo.errors import TransportError
+
+BACKLOG = 1024
+"""Connections the kernel completes ahead of ``accept``."""
+
+_MAX_PORT = 65535
+
+
+class ListenAddress(NamedTuple):
+    """Host and port as the policy wrote them; the host has no brackets."""
+
+    host: str
+    port: int
+
+
+def parse_listen_address(text: str) -> ListenAddress:
+    """Read ``IP:port``, ``[v6]:port`` or ``host:port``.
+
+    Args:
+        text: what stands behind the last colon is the port; 0 asks for any free one.
+
+    Raises:
+        ValueError: no host, no port, or no port that exists.
+
+    Source: KumoMTA manual, kumo.start_esmtp_listener, listen.
+    """
+    host, _, port_text = text.rpartition(":")
+    # To the resolver an asterisk is some interface or other; who means all of them writes 0.0.0.0 or [::].
+    if host in {"", "*"}:
+        raise ValueError("invalid socket address")
+    if not (port_text.isascii() and port_text.isdigit() and int(port_text) <= _MAX_PORT):
+        raise ValueError("invalid port value")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            raise ValueError("invalid socket address") from None
+    return ListenAddress(host, int(port_text))
+
+
+async def bind(listen: str) -> socket.socket:
+    """Bind and listen on the first address of ``listen`` that can be had.
+
+    Args:
+        listen: as ``parse_listen_address`` takes it; a host name goes to the system's resolver, off the
+            event loop's thread.
+
+    Returns:
+        A listening, non-blocking TCP socket; the caller closes it.
+
+    Raises:
+        TransportError: ``failed to bind to {listen}: {why}``.
+    """
+    try:
+        host, port = parse_listen_address(listen)
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+        )
+    except (ValueError, OSError) as error:
+        raise TransportError(f"failed to bind to {listen}: {_reason(error)}") from error
+    last_error: OSError | None = None
+    for family, _, _, _, address in found:
+        try:
+            return _listening_socket(family, address)
+        except OSError as error:
+            last_error = error
+    why = "no address was found" if last_error is None else _reason(last_error)
+    raise TransportError(f"failed to bind to {listen}: {why}") from last_error
+
+
+def _listening_socket(family: int, address: tuple[object, ...]) -> socket.socket:
+    # proto must be IPPROTO_TCP: asyncio switches Nagle's algorithm off only where it reads that, and with
+    # it on, each message waits 40 ms for a delayed acknowledgement.
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # [::] serves IPv4 as well, whatever the host's default.
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        made.setblocking(False)
+        made.bind(address)
+        made.listen(BACKLOG)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"failed to lookup address information: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror} (os error {error.errno})"
+    return str(error)
+
+
+def plain_ip(host: str) -> str:
+    """An address as ``accept`` and ``getsockname`` give it, without zone id and IPv4 mapping.
+
+    A client of a dual-stack socket has to count, and to be printed, as the IPv4 host it is: relay rights
+    are given to ``10.0.0.0/8``, not to ``::ffff:a00:0/104``.
+
+    Args:
+        host: canonical text from the kernel.
+    """
+    if ":" not in host:
+        return host
+    host = host.partition("%")[0]
+    if host.startswith("::ffff:") and "." in host:
+        return host[7:]
+    return host

@@ -1,0 +1,173 @@
+"""One SMTP listener: its socket, its limit of connections, its sessions from first to last.
+
+``kumo.server`` makes one for each ``kumo.start_esmtp_listener`` of the policy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from functools import partial
+from typing import Any
+
+from kumo.config import EsmtpListener
+from kumo.errors import LocalProtocolError
+from kumo.listener.acceptor import Acceptor
+from kumo.listener.address import bind, plain_ip
+from kumo.listener.context import ListenerContext
+from kumo.listener.esmtp_protocol import EsmtpProtocol
+from kumo.listener.interfaces import Admission, Receiver, RejectionLog, SessionPolicy
+from kumo.listener.read_buffer import ReadBuffer
+from kumo.message import print_socket_address
+from kumo.metrics import ESMTP_LISTENER, Metrics
+from kumo.smtp import Reply
+
+_logger = logging.getLogger("kumod.listener")
+
+_SESSIONS_A_TURN = 64
+"""Sessions told to end before the loop may turn to others."""
+
+
+class EsmtpServer:
+    """One listener.
+
+    Args:
+        config: its parameters.
+        policy: asked at each step of a session.
+        receiver: takes finished transactions.
+        admission: says whether sessions may begin.
+        rejection_log: gets refused replies.
+        metrics: counts.
+        read_buffer: memory for reads; all listeners of a process are given the same one.
+
+    Source: KumoMTA manual, kumo.start_esmtp_listener.
+    """
+
+    def __init__(
+        self,
+        config: EsmtpListener,
+        *,
+        policy: SessionPolicy,
+        receiver: Receiver,
+        admission: Admission,
+        rejection_log: RejectionLog,
+        metrics: Metrics,
+        read_buffer: ReadBuffer,
+    ) -> None:
+        self._config = config
+        self._metrics = metrics
+        self._make_context = partial(
+            ListenerContext,
+            config,
+            policy=policy,
+            receiver=receiver,
+            admission=admission,
+            rejection_log=rejection_log,
+            metrics=metrics,
+            read_buffer=read_buffer,
+        )
+        self._context: ListenerContext | None = None
+        self._acceptor: Acceptor | None = None
+        self._local: tuple[str, int] | None = None
+        self._too_many = b""
+        self._connecting: set[asyncio.Task[Any]] = set()
+        self._addresses: tuple[str, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it listens, as ``1.2.3.4:25`` or ``[::]:25``, with the port that was really taken."""
+        return self._addresses
+
+    @property
+    def session_count(self) -> int:
+        """Sessions that are not over, counting closed ones whose message is still being stored."""
+        return 0 if self._context is None else len(self._context.sessions)
+
+    async def start(self) -> None:
+        """Bind and begin to accept.
+
+        Raises:
+            TransportError: ``failed to bind to {listen}: {why}``.
+        """
+        if self._context is not None:
+            raise LocalProtocolError("the listener was started already")
+        listening = await bind(self._config.listen)
+        self._context = context = self._make_context()
+        busy = f"4.3.2 {context.hostname} too many concurrent sessions. Try later"
+        self._too_many = Reply(421, busy).encode()
+        ip, port = listening.getsockname()[:2]
+        # A wildcard's connections have to be asked one by one where they arrived.
+        self._local = None if ip in {"0.0.0.0", "::"} else (ip, port)
+        self._addresses = (print_socket_address(plain_ip(ip), port),)
+        self._acceptor = Acceptor(context.loop, listening, self._admit)
+        for address in self._addresses:
+            _logger.info("smtp listener on %s", address)
+
+    def stop_accepting(self) -> None:
+        """Close the listening socket. Sessions go on. Idempotent."""
+        if self._acceptor is not None:
+            self._acceptor.close()
+            self._acceptor = None
+
+    async def shut_down(self) -> None:
+        """Stop accepting, tell every session, and wait until all are over.
+
+        A session is told at once while it waits for its client, else after the message in hand.
+        """
+        self.stop_accepting()
+        context = self._context
+        if context is None:
+            return
+        context.is_shutting_down = True
+        for number, session in enumerate(tuple(context.sessions), 1):
+            session.shut_down()
+            if number % _SESSIONS_A_TURN == 0:
+                await asyncio.sleep(0)
+        if context.sessions:
+            context.on_empty = context.on_empty or asyncio.Event()
+            await context.on_empty.wait()
+
+    def close(self) -> None:
+        """Stop accepting and drop all connections at once. Idempotent."""
+        self.stop_accepting()
+        if self._context is not None:
+            for session in tuple(self._context.sessions):
+                session.abort()
+
+    def _admit(self, accepted: socket.socket, peer: tuple[Any, ...]) -> None:
+        context = self._context
+        if context is None or len(context.sessions) >= self._config.max_connections:
+            self._turn_away(accepted)
+            return
+        try:
+            local = self._local or accepted.getsockname()
+        except OSError:
+            accepted.close()  # reset before we came to it
+            return
+        session = EsmtpProtocol(context, peer[:2], local[:2])
+        context.sessions.add(session)
+        connecting = context.loop.create_task(
+            context.loop.connect_accepted_socket(lambda: session, accepted), name="connect"
+        )
+        self._connecting.add(connecting)
+        connecting.add_done_callback(partial(self._connected, session, accepted))
+
+    def _connected(self, session: EsmtpProtocol, accepted: socket.socket, task: asyncio.Task[Any]) -> None:
+        self._connecting.discard(task)
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is not None and self._context is not None:
+            _logger.error("cannot serve a connection: %r", error)
+            accepted.close()
+            self._context.forget(session)
+
+    def _turn_away(self, accepted: socket.socket) -> None:
+        """Answer one connection too many, without waiting for anything."""
+        self._metrics.total_connections_denied[ESMTP_LISTENER] += 1
+        with accepted, contextlib.suppress(OSError):
+            accepted.setblocking(False)
+            accepted.send(self._too_many)
+            accepted.shutdown(socket.SHUT_WR)
+            # What was sent ahead of the banner would turn the close into a reset.
+            accepted.recv(4096)

@@ -1,0 +1,296 @@
+"""The header section of a message, read and edited as octets.
+
+A message is never parsed as MIME and never written anew: fields are found, cut out or put in, and
+every other octet stays as it came. Each function is linear in the header section. Policy's message
+methods and the log's header selection call it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from email.quoprimime import header_encode, header_length
+from functools import lru_cache
+from itertools import islice
+from typing import NamedTuple
+
+from kumo.message.encoded_words import decode_encoded_words
+
+_SOFT_WIDTH = 75
+"""Characters after which a line of encoded text is folded at the next blank."""
+
+_HARD_WIDTH = 900
+"""Characters after which a word without blanks is cut; RFC 5322 §2.1.1 allows 998."""
+
+_WORD_PAYLOAD = 75 - len("=?utf-8?q??=")
+"""Characters between the marks of an encoded-word; RFC 2047 §2."""
+
+_FIELD_END = re.compile(rb"\n(?![ \t])")
+_FIELD_NAME = re.compile(rb"[!-9;-~]+")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+_FIELD_LIMIT = 10_000
+"""Fields that a list holds at most: a message made of empty fields would take gigabytes."""
+
+
+class HeaderField(NamedTuple):
+    """One field of a header section.
+
+    Args:
+        name: as written, without blanks before the colon.
+        raw: octets from the colon to the field's last line end, both excluded; folding is kept.
+        start: offset of the name in the message.
+        end: offset just after the field's last line end.
+    """
+
+    name: str
+    raw: bytes
+    start: int
+    end: int
+
+    @property
+    def text(self) -> str:
+        """The field body unfolded and trimmed; octets that are no UTF-8 become lone surrogates."""
+        raw = self.raw
+        if b"\n" in raw:
+            raw = raw.replace(b"\r\n", b"").replace(b"\n", b"")
+        return raw.strip(b" \t").decode("utf-8", "surrogateescape")
+
+    @property
+    def value(self) -> str:
+        """``text`` with its encoded-words decoded; as it is when that fails."""
+        return decode_encoded_words(self.text)
+
+
+def header_section_end(content: bytes) -> int:
+    """Find where the header section ends.
+
+    Args:
+        content: a whole message; line ends are CRLF, or LF in mail kept with bare LF.
+
+    Returns:
+        The offset of the empty line, which is just after the last field's line end; the length of
+        the content when there is no empty line.
+
+    Source: RFC 5322 §2.1.
+    """
+    if content.startswith((b"\r\n", b"\n")):
+        return 0
+    crlf = content.find(b"\n\r\n")
+    lf = content.find(b"\n\n", 0, None if crlf < 0 else crlf + 2)
+    end = crlf if lf < 0 else lf
+    return len(content) if end < 0 else end + 1
+
+
+def header_fields(content: bytes) -> list[HeaderField]:
+    """List the fields in their order, 10 000 at most; lines that are no field are passed over.
+
+    Source: RFC 5322 §2.2, §4.5.8 (blanks before the colon).
+    """
+    return list(islice(_scan(content), _FIELD_LIMIT))
+
+
+def first_field(content: bytes, name: str) -> HeaderField | None:
+    """The first field of that name (case does not count), None when there is none."""
+    return next(_matching(content, _pattern((name,))), None)
+
+
+def first_value(content: bytes, name: str) -> str | None:
+    """The value of the first field of that name (case does not count), None when there is none."""
+    field = first_field(content, name)
+    return None if field is None else field.value
+
+
+def all_values(content: bytes, name: str) -> list[str]:
+    """The values of the fields of that name (case does not count), 10 000 at most."""
+    return [field.value for field in islice(_matching(content, _pattern((name,))), _FIELD_LIMIT)]
+
+
+def all_headers(content: bytes) -> list[tuple[str, str]]:
+    """Name and value of every field, in order, 10 000 at most."""
+    return [(field.name, field.value) for field in header_fields(content)]
+
+
+def prepend_field(name: str, value: str, *, encode: bool = False) -> bytes:
+    """Make the octets of a new field, to be put before everything else.
+
+    Args:
+        name: field name.
+        value: field body; may be folded. A CRLF at its end is not doubled; line ends become CRLF.
+        encode: fold an ASCII value at blanks, write any other one as encoded-words.
+
+    Returns:
+        ``name: value`` with a final CRLF.
+
+    Raises:
+        ValueError: the name is none, or the value would begin another field or end the section.
+
+    Source: KumoMTA manual, message:prepend_header; RFC 5322 §2.2.
+    """
+    if not _FIELD_NAME.fullmatch(name.encode()):
+        raise ValueError(f"invalid header name {name!r}: expected printable US-ASCII without colon or blank")
+    body = value
+    if not value.isprintable():
+        body = _checked(value)
+    if encode:
+        body = _folded(body) if body.isascii() else _encoded(name, body)
+    return f"{name}: {body}\r\n".encode("utf-8", "surrogateescape")
+
+
+def append_field(content: bytes, name: str, value: str, *, encode: bool = False) -> bytes:
+    """Put a new field after the last one.
+
+    Args:
+        content: a whole message; not changed.
+        name: as ``prepend_field`` takes it.
+        value: likewise.
+        encode: likewise.
+
+    Returns:
+        The new content.
+
+    Raises:
+        ValueError: as ``prepend_field``; or no empty line ends the header section.
+    """
+    end = header_section_end(content)
+    if end == len(content):
+        raise ValueError("append_header could not find the end of the header block")
+    return b"".join((content[:end], prepend_field(name, value, encode=encode), content[end:]))
+
+
+def remove_named(content: bytes, name: str) -> bytes:
+    """Cut out all fields of that name (case does not count).
+
+    Returns:
+        The new content; the same object when there was none.
+    """
+    return _without(content, _matching(content, _pattern((name,))))
+
+
+def x_headers(content: bytes, names: Sequence[str] | None = None) -> dict[str, str]:
+    """Collect fields for import into meta.
+
+    Args:
+        content: a whole message.
+        names: the fields to take, with or without ``X-``; None takes every ``X-`` field.
+
+    Returns:
+        Values by field name in lower case with ``_`` for ``-``; the last field of a name wins.
+    """
+    return {f.name.lower().replace("-", "_"): f.value for f in _matching(content, _selection(names))}
+
+
+def remove_x(content: bytes, names: Sequence[str] | None = None) -> bytes:
+    """Cut out the fields that ``x_headers`` would take.
+
+    Returns:
+        The new content; the same object when there was none.
+    """
+    return _without(content, _matching(content, _selection(names)))
+
+
+def _scan(content: bytes) -> Iterator[HeaderField]:
+    section_end = header_section_end(content)
+    start = 0
+    while start < section_end:
+        match = _FIELD_END.search(content, start, section_end)
+        end = match.end() if match else section_end
+        colon = content.find(b":", start, end)
+        if colon > start:
+            name = content[start:colon].rstrip(b" \t")
+            if _FIELD_NAME.fullmatch(name):
+                yield HeaderField(
+                    name.decode("ascii"), _without_line_end(content[colon + 1 : end]), start, end
+                )
+        start = end
+
+
+def _matching(content: bytes, pattern: re.Pattern[bytes]) -> Iterator[HeaderField]:
+    # One search instead of a walk over every field: look-ups by name are what policies do all day.
+    section_end = header_section_end(content)
+    for found in pattern.finditer(content, 0, section_end):
+        start = found.start()
+        match = _FIELD_END.search(content, start, section_end)
+        end = match.end() if match else section_end
+        raw = _without_line_end(content[found.end() : end])
+        yield HeaderField(found[1].decode("ascii"), raw, start, end)
+
+
+@lru_cache(maxsize=256)
+def _pattern(names: tuple[str, ...] | None) -> re.Pattern[bytes]:
+    """Match a field's name and colon; None stands for every ``X-`` field."""
+    if names is None:
+        names_pattern = rb"X-[!-9;-~]*"
+    else:
+        octets = [name.encode("utf-8", "surrogateescape") for name in names]
+        # What is no field name matches nothing, and neither does an empty list.
+        names_pattern = (
+            b"|".join(re.escape(name) for name in octets if _FIELD_NAME.fullmatch(name)) or rb"(?!)"
+        )
+    return re.compile(rb"^(" + names_pattern + rb")[ \t]*:", re.IGNORECASE | re.MULTILINE)
+
+
+def _selection(names: Sequence[str] | None) -> re.Pattern[bytes]:
+    return _pattern(None if names is None else tuple(names))
+
+
+def _without(content: bytes, fields: Iterable[HeaderField]) -> bytes:
+    kept: list[bytes] = []
+    position = 0
+    for field in fields:
+        kept.append(content[position : field.start])
+        position = field.end
+    if not position:
+        return content
+    kept.append(content[position:])
+    return b"".join(kept)
+
+
+def _without_line_end(raw: bytes) -> bytes:
+    return raw[:-2] if raw.endswith(b"\r\n") else raw.removesuffix(b"\n")
+
+
+def _checked(value: str) -> str:
+    """Refuse a line end that no blank follows: what comes after it would be a field or the body."""
+    lines = _LINE_END.split(value.removesuffix("\n").removesuffix("\r"))
+    if any(not line.startswith((" ", "\t")) for line in lines[1:]):
+        raise ValueError("invalid header value: a line break must be followed by a blank")
+    # A line of blanks only may not be the last one, RFC 5322 §3.2.2; after it the section would seem to end.
+    if any(not line.strip(" \t") for line in lines[1:]):
+        raise ValueError("invalid header value: a folded line must not be empty")
+    return "\r\n".join(lines)
+
+
+def _folded(text: str) -> str:
+    lines: list[str] = []
+    line = ""
+    for word in text.split():
+        if line and len(line) + len(word) < _SOFT_WIDTH:
+            line = f"{line} {word}"
+            continue
+        if line:
+            lines.append(line)
+        *full, line = (word[i : i + _HARD_WIDTH] for i in range(0, len(word), _HARD_WIDTH))
+        lines += full
+    if line:
+        lines.append(line)
+    return "\r\n\t".join(lines)
+
+
+def _encoded(name: str, text: str) -> str:
+    octets = text.replace("\r\n", "").encode("utf-8", "surrogateescape")
+    words: list[str] = []
+    pending: list[bytes] = []
+    length = len(name) + len(": ")
+    # A character must not be split over two encoded-words, RFC 2047 §5.
+    for character in octets.decode("utf-8", "replace"):
+        piece = character.encode()
+        cost = header_length(piece)
+        if pending and length + cost > _WORD_PAYLOAD:
+            words.append(header_encode(b"".join(pending), "utf-8"))
+            pending = []
+            length = 0
+        pending.append(piece)
+        length += cost
+    words.append(header_encode(b"".join(pending), "utf-8"))
+    return "\r\n\t".join(words)

@@ -1,0 +1,58 @@
+"""Spool ids: UUID version 1 as 32 hex digits, the only stored creation time."""
+
+from __future__ import annotations
+
+import secrets
+import time
+import uuid
+
+_EPOCH_TICKS = 0x01B21DD213814000
+"""100 ns ticks between 1582-10-15 and 1970-01-01; RFC 9562 §5.1."""
+
+_ID_LENGTH = 32
+
+
+class SpoolIdSource:
+    """Makes ids that never collide within a process, whatever the clock does.
+
+    The tick always moves forward: when the clock stands still or steps back, the next id takes the
+    tick after the last one. The clock sequence is random for each process.
+
+    Args:
+        node: 48 bits that tell hosts apart; None: the host's MAC address.
+    """
+
+    __slots__ = ("_last", "_tail")
+
+    def __init__(self, node: int | None = None) -> None:
+        node = uuid.getnode() if node is None else node
+        sequence = secrets.randbits(14) | 0x8000  # variant 10, RFC 9562 §4.1
+        self._tail = f"{sequence:04x}{node:012x}"
+        self._last = 0
+
+    def new_id(self, now: float | None = None) -> str:
+        """A fresh id.
+
+        Args:
+            now: unix time in seconds; None: the wall clock.
+        """
+        ticks = (time.time_ns() // 100 if now is None else int(now * 10**7)) + _EPOCH_TICKS
+        if ticks <= self._last:
+            ticks = self._last + 1
+        self._last = ticks
+        return f"{ticks & 0xFFFFFFFF:08x}{ticks >> 32 & 0xFFFF:04x}1{ticks >> 48 & 0xFFF:03x}{self._tail}"
+
+
+def is_spool_id(text: str) -> bool:
+    """Whether ``text`` is a spool id in the form that file names have."""
+    return len(text) == _ID_LENGTH and text[12] == "1" and all(c in "0123456789abcdef" for c in text)
+
+
+def created_at(spool_id: str) -> float:
+    """Unix time in seconds at which an id was made."""
+    return created_ticks(spool_id) / 10**7
+
+
+def created_ticks(spool_id: str) -> int:
+    """Time at which an id was made, in 100 ns ticks since 1970."""
+    return int(spool_id[13:16] + spool_id[8:12] + spool_id[:8], 16) - _EPOCH_TICKS

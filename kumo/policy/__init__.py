@@ -1,0 +1,24 @@
+"""The policy: an unchanged KumoMTA Lua script, and its events as the other rooms ask for them."""
+
+from kumo.policy.api import DEFAULT_GLOBS, declaration_problems, matching_files
+from kumo.policy.engine import PolicyEngine
+from kumo.policy.message_events import QueueEvents, ReceptionEvents, StorageEvents
+from kumo.policy.registry import VERSION, Declarations
+from kumo.policy.session_events import SessionEvents
+from kumo.policy.watchdog import Limits
+from kumo.policy.watched_files import fingerprint
+
+__all__ = [
+    "DEFAULT_GLOBS",
+    "VERSION",
+    "Declarations",
+    "Limits",
+    "PolicyEngine",
+    "QueueEvents",
+    "ReceptionEvents",
+    "SessionEvents",
+    "StorageEvents",
+    "declaration_problems",
+    "fingerprint",
+    "matching_files",
+]

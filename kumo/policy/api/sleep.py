@@ -1,0 +1,32 @@
+"""``kumo.sleep``: the one way for a handler to wait for time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+from kumo.policy.api.arguments import NUMBER, lua_function
+from kumo.policy.registry import PolicyContext
+
+LONGEST_SLEEP = 366 * 86400.0
+"""Seconds; event loops refuse timers that are much longer."""
+
+
+@lua_function("time.sleep", NUMBER, aliases=("sleep",))
+def sleep(_context: PolicyContext, seconds: float) -> Awaitable[None]:
+    """Suspend the calling handler, and it alone.
+
+    Args:
+        seconds: from zero to ``LONGEST_SLEEP``.
+
+    Raises:
+        ValueError: less, more, or no number.
+    """
+    if not 0 <= seconds <= LONGEST_SLEEP:
+        raise ValueError(
+            f"bad argument #1 to 'kumo.sleep' (0 to {LONGEST_SLEEP:.0f} seconds expected, got {seconds})"
+        )
+    return asyncio.sleep(seconds)
+
+
+FUNCTIONS = (sleep,)

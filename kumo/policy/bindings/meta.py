@@ -1,0 +1,60 @@
+"""``get_meta`` and ``set_meta``, the same for messages and connections."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+from kumo.policy.json_values import lua_to_json
+from kumo.policy.octets import octets_of, text_of
+
+Meta = MutableMapping[str, Any]
+
+
+def meta_functions(
+    prefix: str,
+    meta_of: Callable[[int], Meta],
+    to_lua: Callable[[Any], Any],
+    require_room: Callable[[int], None],
+) -> dict[str, Callable[..., Any]]:
+    """Make the four functions that ``lua/objects.lua`` builds the two methods from.
+
+    Args:
+        prefix: ``message`` or ``connection``.
+        meta_of: finds the meta of an object's number.
+        to_lua: makes a Lua table.
+        require_room: raises ``MemoryError`` when the state has no room for so many octets.
+    """
+
+    def get_meta(number: int, key: str) -> Any:
+        value = meta_of(number).get(text_of(key))
+        if type(value) is str:
+            require_room(len(value))
+            return octets_of(value)
+        if isinstance(value, list | tuple | dict):
+            # The second result asks Lua to come back by the way that tables take.
+            return None, True
+        return value
+
+    def set_meta(number: int, key: str, value: Any) -> None:
+        meta = meta_of(number)
+        if type(value) is str:
+            meta[text_of(key)] = text_of(value)
+        elif value is None or (type(value) is float and not math.isfinite(value)):
+            meta.pop(text_of(key), None)
+        else:
+            meta[text_of(key)] = value
+
+    def get_table(number: int, key: str) -> Any:
+        return to_lua(meta_of(number).get(text_of(key)))
+
+    def set_table(number: int, key: str, value: Any) -> None:
+        meta_of(number)[text_of(key)] = lua_to_json(value)
+
+    return {
+        f"{prefix}_get_meta": get_meta,
+        f"{prefix}_set_meta": set_meta,
+        f"{prefix}_get_table": get_table,
+        f"{prefix}_set_table": set_table,
+    }

@@ -1,0 +1,238 @@
+"""The policy engine: one script, one Lua state at a time, and the events' handlers in it.
+
+The state is replaced by a fresh one, in which the script is evaluated anew, when the configuration
+changed or when a handler used up the state's memory; handlers in flight finish in the old one. Used by
+``kumo.server``, which hands its event adapters to the other rooms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from kumo.errors import KumoError
+from kumo.maybe_awaitable import MaybeAwaitable, is_awaitable
+from kumo.message import SpoolIdSource
+from kumo.policy.api import ALL_FUNCTIONS
+from kumo.policy.bindings import ContentLoader
+from kumo.policy.events import unfired_event_warning, unknown_event_warning
+from kumo.policy.handler import Handler
+from kumo.policy.lua_state import LuaState, Surroundings
+from kumo.policy.octets import octets_of, text_of
+from kumo.policy.registry import Declarations, HostFunction
+from kumo.policy.watchdog import Limits
+
+_log = logging.getLogger("kumod.policy")
+
+_STARTUP_EVENTS = ("pre_init", "init")
+"""In the order in which they are fired."""
+
+
+class PolicyEngine:
+    """Loads a policy and runs its handlers, all on the thread that made it.
+
+    Args:
+        limits: time and memory that Lua may use.
+        spool_ids: ids of messages that policy makes.
+        load_content: makes a stored message's content resident; None: every content is.
+        on_event: told of each handler that ran, with the seconds from its start to its end.
+        functions: what policy finds below ``kumo``.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        spool_ids: SpoolIdSource | None = None,
+        load_content: ContentLoader | None = None,
+        on_event: Callable[[str, float], None] | None = None,
+        functions: Iterable[HostFunction] = ALL_FUNCTIONS,
+    ) -> None:
+        self.declarations = Declarations()
+        """What the policy asked for; complete once ``start`` has returned."""
+        self.handlers: Mapping[str, Handler] = {}
+        """Handlers by event name; look one up for each event, as a reload replaces them."""
+        self._surroundings = Surroundings(
+            engine=self,
+            functions=tuple(functions),
+            limits=limits or Limits(),
+            spool_ids=spool_ids or SpoolIdSource(),
+            load_content=load_content,
+            on_event=on_event,
+            on_memory_overrun=self._replace_overrun_state,
+        )
+        self._path: str | None = None
+        self._validating = False
+        self._state: LuaState | None = None
+        self._retired: list[LuaState] = []
+        self._is_reload_due = False
+        self._is_loading = False
+        self._warned: set[str] = set()
+
+    # --- start ----------------------------------------------------------------------------------
+
+    def load(self, path: str, *, validating: bool = False) -> None:
+        """Evaluate the script.
+
+        Args:
+            path: of the script; error texts name it as it is given here.
+            validating: sets ``_VALIDATING_CONFIG`` for it.
+
+        Raises:
+            ConfigError: a constructor was called with a bad parameter.
+            PolicyError: the script cannot be read, has a syntax error, or failed.
+        """
+        self._path = path
+        self._validating = validating
+        self._enter(self._evaluate(self.declarations))
+
+    async def start(self) -> None:
+        """Fire ``pre_init``, then ``init``, and warn of handlers that nothing will call.
+
+        Raises:
+            ConfigError: a constructor was called with a bad parameter.
+            PolicyError: a handler failed.
+        """
+        for event in _STARTUP_EVENTS:
+            result = self.call(event)
+            if is_awaitable(result):
+                await result
+        self._warn_of_handlers()
+
+    def has_handler(self, event: str) -> bool:
+        """Whether the policy handles an event."""
+        return event in self.handlers
+
+    def call(self, event: str, *arguments: Any) -> MaybeAwaitable[Any]:
+        """Fire an event that takes scalars only.
+
+        Args:
+            event: its name.
+            arguments: scalars; text as Unicode.
+
+        Returns:
+            As ``Handler.run``; None when there is no handler.
+
+        Raises:
+            Rejection: the handler refused.
+            PolicyError: it failed.
+        """
+        handler = self.handlers.get(event)
+        if handler is None:
+            return None
+        octets = (octets_of(value) if type(value) is str else value for value in arguments)
+        return handler.run(None, None, *octets)
+
+    def handler_as(self, event: str, shape: str) -> Handler | None:
+        """The handler of an event whose name the policy chose.
+
+        Args:
+            event: its name.
+            shape: a known event whose handlers get the same arguments.
+        """
+        key = f"{shape} {event}"
+        handler = self.handlers.get(key)
+        if handler is None and self._state is not None and event in self.handlers:
+            entry = self._state.bridge.entry_for(octets_of(event), shape)
+            handler = Handler(self._state, event, entry)
+            self.handlers = {**self.handlers, key: handler}
+        return handler
+
+    # --- replacing the state --------------------------------------------------------------------
+
+    def bump_config_epoch(self) -> None:
+        """Have the script evaluated anew, soon; within a running loop after what runs now."""
+        if self._is_loading or self._is_reload_due or self._path is None:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.reload()
+        else:
+            self._is_reload_due = True
+            loop.call_soon(self.reload)
+
+    def reload(self) -> bool:
+        """Evaluate the script in a fresh state and use that from now on.
+
+        ``pre_init`` and ``init`` are not fired again, and what the script declares this time is not
+        looked at.
+
+        Returns:
+            Whether it worked; if not, the old state stays and the log says why.
+        """
+        self._is_reload_due = False
+        try:
+            # What `init` said once, for functions that read it back.
+            said = self.declarations
+            state = self._evaluate(
+                Declarations(config_monitor_globs=said.config_monitor_globs, knobs=dict(said.knobs))
+            )
+        except KumoError as error:
+            _log.error("the policy was not reloaded, the one in use stays: %s", error)
+            return False
+        self._enter(state)
+        _log.info("the policy was reloaded")
+        return True
+
+    def warn_once(self, key: str, text: str) -> None:
+        """Log a warning unless one with the same key was logged before."""
+        if key not in self._warned:
+            self._warned.add(key)
+            _log.warning("%s", text)
+
+    def _evaluate(self, declarations: Declarations) -> LuaState:
+        if self._path is None:
+            raise RuntimeError("no policy was loaded")
+        state = LuaState(self._surroundings, declarations, validating=self._validating)
+        self._is_loading = True
+        try:
+            state.load_script(self._path)
+        except KumoError:
+            state.close()
+            raise
+        finally:
+            self._is_loading = False
+        return state
+
+    def _enter(self, state: LuaState) -> None:
+        if self._state is not None:
+            self._retired.append(self._state)
+        self._state = state
+        self.handlers = {
+            text_of(name): Handler(
+                state, text_of(name), state.bridge.entry_for(name), is_startup=name in _STARTUP_EVENTS
+            )
+            for name in state.event_names()
+        }
+        self._close_retired()
+
+    def _close_retired(self) -> None:
+        """Free replaced states once nothing runs in them any more."""
+        busy = [state for state in self._retired if state.active]
+        for state in self._retired:
+            if not state.active:
+                state.close()
+        self._retired = busy
+        if busy:
+            try:
+                asyncio.get_running_loop().call_later(1.0, self._close_retired)
+            except RuntimeError:
+                return
+
+    def _replace_overrun_state(self, event: str) -> None:
+        _log.error("%s used up the memory of the Lua state; it is replaced", event)
+        self.bump_config_epoch()
+
+    # --- warnings -------------------------------------------------------------------------------
+
+    def _warn_of_handlers(self) -> None:
+        chosen = {logs.filter_event for logs in self.declarations.local_logs}
+        for event in self.handlers:
+            if event in chosen:
+                continue
+            warning = unknown_event_warning(event) or unfired_event_warning(event)
+            if warning:
+                self.warn_once(f"event {event}", warning)

@@ -1,0 +1,156 @@
+"""Runs one event's handler: at once where it can, as a coroutine where the handler waits.
+
+A handler is a Lua coroutine. Each time it calls a host function that may see tables or wait, it yields
+the call; the call is answered here on the main thread and the handler goes on. Called by the files
+that fit this room to the others (``session_events`` and its neighbours).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NamedTuple
+
+from lupa.lua54 import LuaError
+
+from kumo.maybe_awaitable import MaybeAwaitable, is_awaitable
+from kumo.message import Connection, Message
+from kumo.policy.lua_state import LuaState
+
+
+class _Waiting(NamedTuple):
+    """A suspended handler and what it waits for."""
+
+    number: int
+    awaitable: Awaitable[Any]
+
+
+class Handler:
+    """The handler, or chain of handlers, of one event in one Lua state.
+
+    Args:
+        state: the state.
+        event: name of the event, as text.
+        entry: the Lua function that ``bridge.entry_for`` gave.
+        is_startup: gets the time that the script itself gets.
+    """
+
+    __slots__ = ("_entry", "_is_startup", "event", "state")
+
+    def __init__(
+        self, state: LuaState, event: str, entry: Callable[..., Any], *, is_startup: bool = False
+    ) -> None:
+        self.state = state
+        self.event = event
+        self._entry = entry
+        self._is_startup = is_startup
+
+    def run(
+        self, message: Message | None, connection: Connection | None, *arguments: Any
+    ) -> MaybeAwaitable[Any]:
+        """Run it.
+
+        Args:
+            message: what the handler gets as message.
+            connection: what it gets as ``conn_meta``.
+            arguments: scalars; text as octets.
+
+        Returns:
+            What the handler returned: None, one Lua value, or a tuple of several; a coroutine of it
+            when the handler waits.
+
+        Raises:
+            Rejection: the handler called ``kumo.reject`` or ``kumo.disconnect``.
+            PolicyError: it failed.
+        """
+        state = self.state
+        frame = next(state.numbers)
+        if message is not None:
+            state.messages[frame] = message
+        if connection is not None:
+            state.connections[frame] = connection
+        state.active += 1
+        began = state.watchdog.begin(self.event, is_startup=self._is_startup)
+        try:
+            outcome = self._entry(frame, *arguments)
+        except LuaError as error:
+            outcome = (False, error)
+        if outcome is not True and type(outcome[0]) is int:
+            outcome = self._answer(outcome)
+            if type(outcome) is _Waiting:
+                state.watchdog.end(began)
+                return self._go_on(frame, began, outcome)
+        state.watchdog.end(began)
+        return self._result(frame, began, outcome)
+
+    def _answer(self, outcome: Any) -> Any:
+        """Answer calls of the host until the handler ends or a call waits."""
+        state = self.state
+        while outcome is not True and type(outcome[0]) is int:
+            number = outcome[0]
+            try:
+                value = outcome[1](*outcome[2:])
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is Lua's to see
+                outcome = state.resume(number, self.event, (False, error))
+                continue
+            if is_awaitable(value):
+                return _Waiting(number, value)
+            outcome = state.resume(number, self.event, _success(value))
+        return outcome
+
+    async def _go_on(self, frame: int, began: float, outcome: Any) -> Any:
+        state = self.state
+        try:
+            while type(outcome) is _Waiting:
+                reply = await self._reply(outcome)
+                resumed = state.watchdog.begin(self.event, is_startup=self._is_startup)
+                outcome = self._answer(state.resume(outcome.number, self.event, reply))
+                state.watchdog.end(resumed)
+        except BaseException:
+            self._end(frame, began)
+            raise
+        return self._result(frame, began, outcome)
+
+    async def _reply(self, waiting: _Waiting) -> tuple[Any, ...]:
+        try:
+            return _success(await waiting.awaitable)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is Lua's to see
+            return False, error
+        except BaseException:
+            # The session or the daemon ends: so does the handler, wherever it stands.
+            self.state.bridge.drop(waiting.number)
+            raise
+
+    def _result(self, frame: int, began: float, outcome: Any) -> Any:
+        self._end(frame, began)
+        if outcome is True:
+            return None
+        if outcome[0] is True:
+            return outcome[1] if len(outcome) == 2 else outcome[1:]  # noqa: PLR2004 - true and one value
+        raise self.state.failure(self.event, outcome[1])
+
+    def _end(self, frame: int, began: float) -> None:
+        state = self.state
+        state.messages.pop(frame, None)
+        state.connections.pop(frame, None)
+        state.active -= 1
+        state.forget_dead()
+        state.check_memory(self.event)
+        on_event = state.surroundings.on_event
+        if on_event is not None:
+            on_event(self.event, state.watchdog.seconds_since(began))
+
+
+def _success(value: Any) -> tuple[Any, ...]:
+    """What a suspended handler is resumed with; a tuple is several results."""
+    return (True, *value) if type(value) is tuple else (True, value)
+
+
+def then(result: MaybeAwaitable[Any], convert: Callable[[Any], Any]) -> Any | Coroutine[Any, Any, Any]:
+    """Convert a handler's result, now or once it is there."""
+    if is_awaitable(result):
+        return _convert_later(result, convert)
+    return convert(result)
+
+
+async def _convert_later(result: Awaitable[Any], convert: Callable[[Any], Any]) -> Any:
+    return convert(await result)

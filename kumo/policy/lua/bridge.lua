@@ -1,0 +1,281 @@
+-- Between Lua and the host: how handlers run, how they call the host and wait, how they are stopped.
+--
+-- The Python binding remembers the Lua thread of whoever called. If that was a coroutine, a table or
+-- function that Python kept would later be read from freed memory. So nothing but scalars is ever handed
+-- over by a direct call: everything else is yielded to the main thread, or parked in a table where
+-- Lua cannot yield, and Python fetches it from the main thread.
+local host, bridge = ...
+
+local yield, resume, create = coroutine.yield, coroutine.resume, coroutine.create
+local running, status, close = coroutine.running, coroutine.status, coroutine.close
+local isyieldable = coroutine.isyieldable
+local traceback, sethook, getinfo = debug.traceback, debug.sethook, debug.getinfo
+local pack, unpack, rawequal = table.pack, table.unpack, rawequal
+local type, error, xpcall, pcall, tostring = type, error, xpcall, pcall, tostring
+local loadfile, collectgarbage, globals = loadfile, collectgarbage, _G
+local overdue, is_verdict, note_trace = host.overdue, host.is_verdict, host.note_trace
+local blocking = host.blocking
+local memory = host.memory / 1024
+
+-- Marks in front of what a coroutine yields to us; policy has no way to these tables.
+local CALLS, DONE = {}, {}
+local SLICE = 10000 -- instructions between two looks at the clock
+local SPARE = 64 -- idle coroutines kept
+local OWN = '=[kumo]'
+
+local workers, idle = {}, 0
+local suspended, last_suspended = {}, 0
+local parked, last_parked = {}, 0
+local caller -- the thread that called the host last
+local problem, stopped -- why the running handler was stopped, the same with its traceback
+local current_event
+
+-- Limits -------------------------------------------------------------------------------------
+
+local function is_over_memory()
+  if collectgarbage('count') <= memory then return false end
+  collectgarbage()
+  return collectgarbage('count') > memory
+end
+
+local function look_at_clock()
+  if not stopped then
+    problem = overdue() or is_over_memory() and 'not enough memory'
+    if not problem then
+      sethook(look_at_clock, '', SLICE)
+      return
+    end
+    stopped = traceback(problem, 2)
+  end
+  -- Every further instruction fails too: no pcall in a loop can swallow this.
+  sethook(look_at_clock, '', 1)
+  error(problem, 0)
+end
+
+-- What is raised by look_at_clock runs message handlers with the clock off: policy's own must not, they
+-- could go on for ever.
+function globals.xpcall(fn, handler, ...)
+  if type(handler) ~= 'function' then return xpcall(fn, handler, ...) end
+  return xpcall(fn, function(e)
+    if stopped then return e end
+    return handler(e)
+  end, ...)
+end
+
+-- Handlers -------------------------------------------------------------------------------------
+
+local function explain(e)
+  local kind = type(e)
+  if kind == 'string' then return traceback(e, 2) end
+  if kind == 'userdata' then
+    if not is_verdict(e) then note_trace(traceback('', 2)) end
+    return e
+  end
+  local ok, text = pcall(tostring, e)
+  return traceback(ok and text or 'an error object that has no text', 2)
+end
+
+-- A coroutine that runs one handler after the other: making one costs more than most handlers.
+local function serve(fn, ...)
+  return serve(yield(DONE, xpcall(fn, explain, ...)))
+end
+
+local function settle(co, alive, mark, ...)
+  if mark == DONE then
+    if idle < SPARE then
+      idle = idle + 1
+      workers[idle] = co
+    end
+    return ...
+  end
+  if mark == CALLS then
+    last_suspended = last_suspended + 1
+    suspended[last_suspended] = co
+    return last_suspended, ...
+  end
+  if alive then
+    close(co)
+    mark = 'attempt to yield from outside a coroutine'
+  end
+  return false, stopped or mark
+end
+
+-- A function for the host that runs `fn` as the handler of `event`. It gives true and the handler's
+-- results, or false and the problem, or the number of a suspended handler and the call it waits for.
+function bridge.entry(event, fn)
+  return function(...)
+    local co
+    if idle > 0 then
+      co = workers[idle]
+      workers[idle] = nil
+      idle = idle - 1
+    else
+      co = create(serve)
+      sethook(co, look_at_clock, '', SLICE)
+    end
+    current_event = event
+    stopped = nil
+    globals._KUMO_CURRENT_EVENT = event
+    return settle(co, resume(co, fn, ...))
+  end
+end
+
+function bridge.resume(number, event, ...)
+  local co = suspended[number]
+  suspended[number] = nil
+  current_event = event
+  stopped = nil
+  globals._KUMO_CURRENT_EVENT = event
+  return settle(co, resume(co, ...))
+end
+
+function bridge.drop(number)
+  local co = suspended[number]
+  suspended[number] = nil
+  close(co)
+end
+
+
+function bridge.load_script(path)
+  local chunk, reason = loadfile(path, 't')
+  if not chunk then return false, reason end
+  sethook(look_at_clock, '', SLICE)
+  local function done(ok, ...)
+    sethook()
+    if not ok and stopped then return false, stopped end
+    return ok, ...
+  end
+  return done(xpcall(chunk, explain))
+end
+
+function bridge.current_event() return current_event end
+
+-- Calls of the host ------------------------------------------------------------------------------
+
+local function results(ok, ...)
+  if ok then return ... end
+  error((...), 0)
+end
+
+local function park(...)
+  last_parked = last_parked + 1
+  parked[last_parked] = pack(...)
+  return last_parked
+end
+
+function bridge.take(number)
+  local arguments = parked[number]
+  parked[number] = nil
+  return arguments.n, unpack(arguments, 1, arguments.n)
+end
+
+-- For host functions that may see a table or function, give one back, or wait.
+function bridge.wrap(fn)
+  return function(...)
+    caller = running()
+    if isyieldable() then return results(yield(CALLS, fn, ...)) end
+    return blocking(fn, park(...))
+  end
+end
+
+-- For host functions that see and give nothing but scalars.
+function bridge.direct(fn)
+  return function(...) return fn(...) end
+end
+
+-- Coroutines that policy makes ---------------------------------------------------------------------
+
+local function pass(co, ok, mark, ...)
+  if ok and rawequal(mark, CALLS) then
+    if isyieldable() then return pass(co, resume(co, yield(CALLS, ...))) end
+    local fn = ...
+    return pass(co, resume(co, pcall(blocking, fn, park(select(2, ...)))))
+  end
+  return ok, mark, ...
+end
+
+local function wrapped(co, ok, ...)
+  if ok then return ... end
+  if status(co) == 'dead' then close(co) end
+  error((...), 0)
+end
+
+function coroutine.create(fn)
+  local co = create(fn)
+  sethook(co, look_at_clock, '', SLICE)
+  return co
+end
+
+function coroutine.resume(co, ...) return pass(co, resume(co, ...)) end
+
+function coroutine.wrap(fn)
+  local co = coroutine.create(fn)
+  return function(...) return wrapped(co, pass(co, resume(co, ...))) end
+end
+
+-- Where we are ---------------------------------------------------------------------------------
+
+local function is_policy(info) return info.what ~= 'C' and info.source ~= OWN end
+
+local function place(info, line)
+  local source = info.source
+  if source:sub(1, 1) == '@' then source = source:sub(2) else source = info.short_src end
+  return source .. ':' .. line
+end
+
+-- The policy line that called the host last.
+function bridge.source()
+  if not caller then return nil end
+  for level = 0, 100 do
+    local info = getinfo(caller, level, 'Sl')
+    if not info then return nil end
+    if is_policy(info) then return place(info, info.currentline) end
+  end
+end
+
+-- The policy line that called the function of ours that asks.
+function bridge.here()
+  for level = 2, 100 do
+    local info = getinfo(level, 'Sl')
+    if not info then return nil end
+    if is_policy(info) then return place(info, info.currentline) end
+  end
+end
+
+-- All policy lines above the function of ours that asks, the innermost first.
+function bridge.lines()
+  local lines = {}
+  for level = 2, 100 do
+    local info = getinfo(level, 'Sl')
+    if not info then break end
+    if is_policy(info) then lines[#lines + 1] = info.short_src .. ':' .. info.currentline end
+  end
+  return lines
+end
+
+function bridge.defined_at(fn)
+  local info = getinfo(fn, 'S')
+  return place(info, info.linedefined)
+end
+
+-- The call stack above the host call; level 1 is the policy function that made it.
+function bridge.frames(level)
+  local frames, depth = {}, 0
+  for raw = 0, 200 do
+    local info = caller and getinfo(caller, raw, 'nSlt')
+    if not info then break end
+    if depth > 0 or is_policy(info) then
+      if info.source == OWN then break end
+      depth = depth + 1
+      if depth >= level then
+        frames[#frames + 1] = {
+          event = current_event, name = info.name, name_what = info.namewhat,
+          source = info.source, short_src = info.short_src,
+          line_defined = info.linedefined, last_line_defined = info.lastlinedefined,
+          what = info.what, curr_line = info.currentline, is_tail_call = info.istailcall,
+        }
+      end
+    end
+  end
+  return frames
+end

@@ -1,0 +1,48 @@
+-- The module `kumo`: where policy finds the host's functions.
+local host, bridge = ...
+local error = error
+local kumo, direct, wrap = bridge.kumo, bridge.direct, bridge.wrap
+local loaded = package.loaded
+
+kumo.version = host.version
+loaded.kumo = kumo
+
+-- Exceptions of the host are userdata; their own text may hold what Lua strings cannot.
+bridge.set_text = function(sample) debug.getmetatable(sample).__tostring = function(e) return host.text_of_error(e) end end
+
+local function put(name, fn)
+  local module, path, place = name:match('^([^:]*):(.*)$')
+  if module then
+    loaded[module] = loaded[module] or {}
+    place, name = loaded[module], path
+  else
+    place, module = kumo, 'kumo'
+  end
+  for part, rest in name:gmatch('([^.]+)(%.?)') do
+    if rest == '' then
+      place[part] = place[part] or fn
+    else
+      place[part] = place[part] or {}
+      place = place[part]
+      module = module .. '.' .. part
+      loaded[module] = place
+    end
+  end
+end
+
+function bridge.install(name, fn, is_scalar_only) put(name, (is_scalar_only and direct or wrap)(fn)) end
+
+-- A name that KumoMTA has and we do not, yet: an error when it is called, not when it is read.
+function bridge.install_missing(name, problem)
+  put(name, function() error(problem, 2) end)
+end
+
+function bridge.install_missing_method(name, problem)
+  bridge.message_stub(name, function() error(problem, 2) end)
+end
+
+function bridge.set_search_path(folder)
+  local path = '/opt/kumomta/share/?.lua;/opt/kumomta/share/?/init.lua;'
+    .. '/opt/kumomta/etc/policy/?.lua;/opt/kumomta/etc/policy/?/init.lua;' .. package.path
+  package.path = folder .. '/?.lua;' .. folder .. '/?/init.lua;' .. path
+end

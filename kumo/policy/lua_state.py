@@ -1,0 +1,411 @@
+"""One Lua state: its sandbox, what policy finds in it, and what host functions may ask of it.
+
+This is the only file that makes a Lua runtime. The policy is trusted: ``os`` and ``io`` stay, only the
+way back into Python is closed. How handlers run stands in ``handler``; the engine decides when a state
+is replaced by a fresh one. What Lua holds of Python is invisible to Python's collector, so a state and
+its runtime would keep each other alive: ``close`` cuts that.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lupa.lua54 import LuaError, LuaRuntime
+
+from kumo.errors import ConfigError, DisconnectMode, KumoError, PolicyError, Rejection
+from kumo.maybe_awaitable import is_awaitable
+from kumo.message import Connection, Message, SpoolIdSource
+from kumo.policy.bindings import (
+    ContentLoader,
+    connection_functions,
+    content_functions,
+    make_message_function,
+    message_functions,
+)
+from kumo.policy.events import MULTIPLE_EVENTS
+from kumo.policy.handles import Handles
+from kumo.policy.lua_values import LuaValues
+from kumo.policy.names import MESSAGE_METHODS, OTHER_FUNCTIONS, known_functions
+from kumo.policy.octets import octets_of, text_of
+from kumo.policy.registry import VERSION, Declarations, EngineSide, HostFunction, PolicyContext
+from kumo.policy.watchdog import Limits, Watchdog
+
+_PRELUDE = ("bridge", "module", "objects", "events")
+_CHUNK_NAME = "=[kumo]"
+"""How error texts call our own Lua lines; ``lua/bridge.lua`` leaves them out of what policy is told."""
+
+_OUT_OF_MEMORY = "not enough memory"
+_SHORT_OCTETS = 4096
+_HEADROOM = 64 * 1024 * 1024
+"""Octets between our limit, which is looked at now and then, and the runtime's own, which must not be met
+while Python hands something over; short values cannot use it up between two looks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a state needs from outside; the same for every state of an engine.
+
+    Args:
+        engine: for host functions.
+        functions: what policy finds below ``kumo``.
+        limits: time and memory.
+        spool_ids: ids of messages that policy makes.
+        load_content: makes a stored message's content resident; None: every content is.
+        on_event: told of each handler that ran, with the seconds from its start to its end.
+        on_memory_overrun: told of the event that used up the state's memory.
+    """
+
+    engine: EngineSide
+    functions: Iterable[HostFunction]
+    limits: Limits
+    spool_ids: SpoolIdSource
+    load_content: ContentLoader | None
+    on_event: Callable[[str, float], None] | None
+    on_memory_overrun: Callable[[str], None]
+
+
+class _Bridge(NamedTuple):
+    """Lua functions of the prelude that Python calls."""
+
+    resume: Callable[..., Any]
+    drop: Callable[..., Any]
+    take: Callable[..., Any]
+    load_script: Callable[..., Any]
+    set_search_path: Callable[..., Any]
+    install: Callable[..., Any]
+    install_missing: Callable[..., Any]
+    install_missing_method: Callable[..., Any]
+    entry_for: Callable[..., Any]
+    event_names: Callable[..., Any]
+    registrars: Callable[..., Any]
+    source: Callable[..., Any]
+    frames: Callable[..., Any]
+    new_object: Callable[..., Any]
+    object_number: Callable[..., Any]
+    take_dead: Callable[..., Any]
+
+
+class LuaState:
+    """One Lua state with the policy in it.
+
+    Args:
+        surroundings: what it may use.
+        declarations: where constructors put what they are told.
+        validating: sets the global that policies ask.
+    """
+
+    __slots__ = (
+        "_bridge",
+        "_objects",
+        "_runtime",
+        "_trace",
+        "_values",
+        "active",
+        "connections",
+        "context",
+        "messages",
+        "numbers",
+        "surroundings",
+        "watchdog",
+    )
+
+    def __init__(
+        self, surroundings: Surroundings, declarations: Declarations, *, validating: bool = False
+    ) -> None:
+        self.surroundings = surroundings
+        self.watchdog = Watchdog(surroundings.limits)
+        self.messages: Handles[Message] = Handles("message")
+        self.connections: Handles[Connection] = Handles("connection")
+        self.numbers = count(1)
+        self.active = 0
+        """Handlers that have begun and not ended."""
+        self.context = PolicyContext(declarations, self, surroundings.engine)
+        self._objects: dict[int, object] = {}
+        self._trace = ""
+        self._runtime: Any = _new_runtime(surroundings.limits.memory)
+        self._values: LuaValues | None = LuaValues(self._runtime.table_from, self._require_room)
+        self._bridge: _Bridge | None = self._run_prelude()
+        self._install(surroundings.functions)
+        self._runtime.globals()["_VALIDATING_CONFIG"] = True if validating else None
+
+    @property
+    def bridge(self) -> _Bridge:
+        """The prelude's functions.
+
+        Raises:
+            RuntimeError: the state was closed.
+        """
+        if self._bridge is None:
+            raise RuntimeError("this Lua state was closed")
+        return self._bridge
+
+    # --- making ---------------------------------------------------------------------------------
+
+    def _run_prelude(self) -> _Bridge:
+        runtime = self._runtime
+        bridge = runtime.table_from({"kumo": runtime.table_from({})})
+        host = runtime.table_from(self._host_functions())
+        for name, text in _prelude():
+            try:
+                runtime.execute(text, host, bridge, name=_CHUNK_NAME)
+            except LuaError as error:
+                raise RuntimeError(f"prelude {name}: {error}") from error
+        bridge.set_text(KumoError())
+        return _Bridge(*(bridge[name] for name in _Bridge._fields))
+
+    def _host_functions(self) -> Mapping[str, Any]:
+        own = {
+            "version": VERSION,
+            "memory": self.surroundings.limits.memory,
+            "overdue": self.watchdog.overdue,
+            "is_verdict": lambda error: isinstance(error, Rejection),
+            "note_trace": self._note_trace,
+            "text_of_error": lambda error: octets_of(str(error)),
+            "blocking": self._call_blocking,
+            "is_multiple": MULTIPLE_EVENTS.__contains__,
+            "make_verdict": lambda code, text, mode: Rejection(code, text_of(text), DisconnectMode(mode)),
+            "make_message": make_message_function(
+                self.messages, self._new_owned_number, self.surroundings.spool_ids
+            ),
+        }
+        return (
+            own
+            | connection_functions(self.connections, self.to_lua, self._require_room)
+            | message_functions(self.messages, self.to_lua, self._require_room)
+            | content_functions(
+                self.messages, self.to_lua, self._require_room, self.surroundings.load_content
+            )
+        )
+
+    def _install(self, functions: Iterable[HostFunction]) -> None:
+        bridge = self.bridge
+        for function in functions:
+            target = self._bound(function)
+            for name in (function.name, *function.aliases):
+                bridge.install(name, target, function.scalar_only)
+        for name in known_functions():
+            bridge.install_missing(name, f"kumo.{name} is not implemented in kumo {VERSION}")
+        for module, name in OTHER_FUNCTIONS:
+            bridge.install_missing(
+                f"{module}:{name}", f"{module}.{name} is not implemented in kumo {VERSION}"
+            )
+        for name in MESSAGE_METHODS:
+            bridge.install_missing_method(name, f"message:{name} is not implemented in kumo {VERSION}")
+
+    def _bound(self, function: HostFunction) -> Callable[..., Any]:
+        target, context = function.function, self.context
+
+        def call(*arguments: Any) -> Any:
+            return target(context, *arguments)
+
+        call.__name__ = f"kumo.{function.name}"
+        return call
+
+    # --- the script -----------------------------------------------------------------------------
+
+    def load_script(self, path: str) -> None:
+        """Evaluate the policy, by a plain call: ``kumo.on`` keeps functions of the main thread.
+
+        Raises:
+            ConfigError: a constructor was called with a bad parameter.
+            PolicyError: any other failure.
+        """
+        self.bridge.set_search_path(_octets_of_path(str(Path(path).parent)))
+        self.watchdog.begin(None, is_startup=True)
+        try:
+            outcome = self.bridge.load_script(_octets_of_path(path))
+        except LuaError as error:
+            outcome = (False, error)
+        if outcome is not True and not outcome[0]:
+            raise self.failure(None, outcome[1])
+
+    def event_names(self) -> list[str]:
+        """Names that have handlers, sorted, as octets."""
+        return sorted(self.bridge.event_names().values())
+
+    # --- handlers -------------------------------------------------------------------------------
+
+    def resume(self, number: int, event: str, reply: tuple[Any, ...]) -> Any:
+        """Go on with a suspended handler; ``reply`` is True and results, or False and an exception."""
+        try:
+            reply = self._with_room(reply)
+            return self.bridge.resume(number, event, *reply)
+        except LuaError as error:
+            return False, error
+
+    def failure(self, event: str | None, problem: Any) -> KumoError:
+        """The exception for what ended a handler.
+
+        Args:
+            event: None: the script itself.
+            problem: an exception, or text with Lua's traceback.
+        """
+        trace, self._trace = self._trace, ""
+        if isinstance(problem, BaseException):
+            # Its frames hold Lua values, which must not outlive what made them.
+            problem.__traceback__ = None
+            if isinstance(problem, Rejection) and event is not None:
+                return problem
+            if isinstance(problem, ConfigError) and self.watchdog.is_startup:
+                return problem
+            if isinstance(problem, MemoryError):
+                problem = _OUT_OF_MEMORY
+        if isinstance(problem, BaseException):
+            error = PolicyError(f"{event or 'policy'}: {type(problem).__name__}: {problem}{text_of(trace)}")
+            error.__cause__ = problem
+            return error
+        text = text_of(problem) if isinstance(problem, str) else f"an error object: {problem!r}"
+        if text.partition("\n")[0].endswith(_OUT_OF_MEMORY):
+            text = f"{text}: the Lua state may use {self.surroundings.limits.memory} octets"
+            self.surroundings.on_memory_overrun(event or "policy")
+        return PolicyError(f"{event or 'policy'}: {text}")
+
+    def _note_trace(self, trace: str) -> None:
+        self._trace = trace
+
+    def _call_blocking(self, function: Callable[..., Any], number: int) -> Any:
+        """Call a host function from where Lua cannot yield; its arguments are fetched on the main thread."""
+        taken = self.bridge.take(number)
+        value = function(*(taken[1:] if type(taken) is tuple else ()))
+        if is_awaitable(value):
+            getattr(value, "close", getattr(value, "cancel", bool))()
+            raise RuntimeError(
+                f"{function.__name__} waits and cannot be called here"
+                " (at the top level of the script, in require, or in a callback of gsub or sort)"
+            )
+        if type(value) is str:
+            self._require_room(len(value))
+        return value
+
+    def _require_room(self, octets: int) -> None:
+        """Make sure that Lua has room before Python hands over something long.
+
+        The runtime's own limit must never be met there: where Lua cannot raise an error it ends the
+        process, and out of a callback it leaves without giving Python's lock back.
+
+        Raises:
+            MemoryError: there is no room.
+        """
+        if octets < _SHORT_OCTETS or self._runtime is None:
+            return
+        limit = self.surroundings.limits.memory
+        if self._runtime.get_memory_used() + octets > limit:
+            self._runtime.gccollect()
+            if self._runtime.get_memory_used() + octets > limit:
+                raise MemoryError(_OUT_OF_MEMORY)
+
+    def _with_room(self, reply: tuple[Any, ...]) -> tuple[Any, ...]:
+        try:
+            for value in reply:
+                if type(value) is str:
+                    self._require_room(len(value))
+        except MemoryError as error:
+            return False, error
+        return reply
+
+    def check_memory(self, event: str) -> None:
+        """Have the state replaced when what it keeps has grown past the limit; called between handlers."""
+        if self._runtime.get_memory_used() > self.surroundings.limits.memory:
+            self._runtime.gccollect()
+            if self._runtime.get_memory_used() > self.surroundings.limits.memory:
+                self.surroundings.on_memory_overrun(event)
+
+    # --- LuaSide --------------------------------------------------------------------------------
+
+    @property
+    def current_event(self) -> str | None:
+        """The event being dispatched; None while the script is evaluated."""
+        return self.watchdog.current
+
+    def source(self) -> str | None:
+        """``script.lua:LINE`` of the policy line that called the host last."""
+        place = self.bridge.source()
+        return None if place is None else text_of(place)
+
+    def to_lua(self, value: Any) -> Any:
+        """A Lua value for a JSON-able one."""
+        if self._values is None:
+            raise RuntimeError("this Lua state was closed")
+        return self._values.make(value)
+
+    def new_object(self, kind: str, value: object, fields: Mapping[str, Any]) -> Any:
+        """A Lua object that stands for ``value``."""
+        number = self._new_owned_number()
+        self._objects[number] = value
+        return self.bridge.new_object(kind, number, self.to_lua(fields))
+
+    def object_value(self, kind: str, candidate: Any) -> object | None:
+        """The value behind an object of that kind; None for anything else."""
+        return self._objects.get(self.bridge.object_number(kind, candidate))
+
+    def traceback(self, level: int) -> list[dict[str, Any]]:
+        """The policy's call stack; level 1 is the caller."""
+        frames = self.bridge.frames(level)
+        return [
+            {key: text_of(value) if type(value) is str else value for key, value in frame.items()}
+            for frame in frames.values()
+        ]
+
+    def event_registrars(self, name: str) -> list[list[str]]:
+        """For each handler of an event the script lines that led to its registration."""
+        registrars = self.bridge.registrars(octets_of(name))
+        return [[text_of(line) for line in lines.values()] for lines in registrars.values()]
+
+    # --- end ------------------------------------------------------------------------------------
+
+    def _new_owned_number(self) -> int:
+        number = next(self.numbers)
+        self._objects[number] = None
+        return number
+
+    def forget_dead(self) -> None:
+        """Let go of what Lua's collector has found unused; called between handlers."""
+        if not self._objects:
+            return
+        dead = self.bridge.take_dead()
+        for number in dead if type(dead) is tuple else () if dead is None else (dead,):
+            self._objects.pop(number, None)
+            self.messages.pop(number, None)
+
+    def close(self) -> None:
+        """Give the runtime up. No handler may be active."""
+        self._bridge = None
+        self._values = None
+        self._runtime = None
+
+
+@lru_cache(maxsize=1)
+def _prelude() -> tuple[tuple[str, str], ...]:
+    folder = importlib.resources.files("kumo.policy").joinpath("lua")
+    return tuple((name, folder.joinpath(f"{name}.lua").read_text("ascii")) for name in _PRELUDE)
+
+
+def _new_runtime(memory: int) -> Any:
+    runtime = LuaRuntime(
+        encoding="latin-1",
+        unpack_returned_tuples=True,
+        register_eval=False,
+        register_builtins=False,
+        attribute_filter=_refuse_private,
+        max_memory=memory + _HEADROOM,
+    )
+    # Either of the two would bring the binding's own module back.
+    runtime.execute("python = nil package.loaded.python = nil")
+    return runtime
+
+
+def _refuse_private(_object: object, name: Any, is_setting: bool) -> Any:
+    if is_setting or not isinstance(name, str) or name.startswith("_"):
+        raise AttributeError("not for policy")
+    return name
+
+
+def _octets_of_path(path: str) -> str:
+    return os.fsencode(path).decode("latin-1")

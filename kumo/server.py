@@ -1,0 +1,295 @@
+"""The daemon: policy loaded, rooms wired to each other, started in order, drained in reverse.
+
+The composition root. It knows every room and holds no rule of its own; nobody imports it but the
+command line. Nothing is bound, locked or written before the whole policy has been read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack
+
+from kumo.config import LocalLogs
+from kumo.config import Spool as SpoolConfig
+from kumo.egress import MaildirDeliverer
+from kumo.errors import ConfigError, KumoError
+from kumo.health import Admission, DiskMonitor, MonitoredPath
+from kumo.http import HttpServer
+from kumo.listener import EsmtpServer, ReadBuffer
+from kumo.logs import Logs, find_node_id
+from kumo.maybe_awaitable import is_awaitable
+from kumo.message import Message, SpoolIdSource
+from kumo.metrics import Metrics
+from kumo.policy import (
+    DEFAULT_GLOBS,
+    Declarations,
+    PolicyEngine,
+    QueueEvents,
+    ReceptionEvents,
+    SessionEvents,
+    StorageEvents,
+    declaration_problems,
+    fingerprint,
+)
+from kumo.queue import LoopClock, ScheduledQueues
+from kumo.reception import Reception
+from kumo.spool import Spool
+
+_log = logging.getLogger("kumod")
+
+_REPORT_INTERVAL = 15.0
+"""Seconds between two lines about what a shutdown still waits for."""
+
+_CONFIG_INTERVAL = 10.0
+"""Seconds between two looks at the watched files."""
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Server:
+    """One daemon, from its policy to its clean end.
+
+    Args:
+        policy: path of the Lua policy.
+    """
+
+    def __init__(self, policy: str) -> None:
+        self._policy = policy
+        self._metrics = Metrics()
+        self._ids = SpoolIdSource()
+        self._engine = PolicyEngine(
+            spool_ids=self._ids, load_content=self._load_content, on_event=self._note_event
+        )
+        self._storage_events = StorageEvents(self._engine)
+        self._spool: Spool | None = None
+        self._listeners: list[EsmtpServer] = []
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> int:
+        """Serve until a signal asks for the end.
+
+        Returns:
+            0 after a clean stop.
+
+        Raises:
+            KumoError: the policy, the spool, the logs or a port cannot be used.
+        """
+        self._engine.load(self._policy)
+        await self._engine.start()
+        declarations = self._engine.declarations
+        problems = declaration_problems(declarations)
+        if problems:
+            raise ConfigError("; ".join(problems))
+        async with AsyncExitStack() as stack:
+            with _signals_call(self._on_signal):
+                await self._serve(declarations, stack)
+        _log.info("stopped")
+        return 0
+
+    # --- start ----------------------------------------------------------------------------------
+
+    async def _serve(self, declarations: Declarations, stack: AsyncExitStack) -> None:
+        """Start everything in order, wait, drain. What fails half-way is undone by the stack."""
+        disk = DiskMonitor(_monitored_paths(declarations))
+        admission = Admission(disk)
+        data, meta = _spool_pair(declarations.spools)
+        spool = self._spool = Spool.open(data, meta, on_full=disk.mark_full)
+        stack.push_async_callback(spool.close)
+        logs = self._make_logs(declarations.local_logs)
+        logs.start()
+        stack.push_async_callback(logs.close)
+        await disk.start()
+        stack.push_async_callback(disk.stop)
+        deliverer = MaildirDeliverer(os.uname().nodename)
+        stack.callback(deliverer.close)
+        queues = ScheduledQueues(
+            QueueEvents(self._engine),
+            spool,
+            logs,
+            deliverer,
+            self._metrics,
+            LoopClock(asyncio.get_running_loop()),
+        )
+        self._watch_metrics(queues, disk)
+        stack.push_async_callback(queues.shutdown)
+        await self._start_http(declarations, admission, stack)
+        await self._start_listeners(declarations, admission, logs, spool, queues)
+        admission.is_spool_ready = True
+        await queues.start()
+        async with _background(
+            self._enumerate(spool, queues), self._watch_configuration(declarations, queues)
+        ):
+            _log.info("initialization complete")
+            await self._stopping.wait()
+            admission.is_shutting_down = True
+            await self._drain_listeners()
+
+    def _make_logs(self, configs: Sequence[LocalLogs]) -> Logs:
+        environment = os.environ
+        node_id = find_node_id(environment.get("KUMO_NODE_ID"), environment.get("KUMO_NODE_ID_PATH"))
+        return Logs(configs, node_id, self._storage_events.should_log)
+
+    async def _start_http(
+        self, declarations: Declarations, admission: Admission, stack: AsyncExitStack
+    ) -> None:
+        for config in declarations.http_listeners:
+            http = HttpServer(config, admission.liveness, self._metrics)
+            await http.start()
+            stack.push_async_callback(http.stop)
+
+    async def _start_listeners(
+        self,
+        declarations: Declarations,
+        admission: Admission,
+        logs: Logs,
+        spool: Spool,
+        queues: ScheduledQueues,
+    ) -> None:
+        read_buffer = ReadBuffer()
+        session_events = SessionEvents(self._engine)
+        reception_events = ReceptionEvents(self._engine)
+        for config in declarations.listeners:
+            listener = EsmtpServer(
+                config,
+                policy=session_events,
+                receiver=Reception(config, reception_events, spool, queues, logs, self._ids.new_id),
+                admission=admission,
+                rejection_log=logs,
+                metrics=self._metrics,
+                read_buffer=read_buffer,
+            )
+            self._listeners.append(listener)
+            try:
+                await listener.start()
+            except BaseException:
+                for started in self._listeners:
+                    started.close()
+                raise
+
+    def _watch_metrics(self, queues: ScheduledQueues, disk: DiskMonitor) -> None:
+        metrics = self._metrics
+        metrics.scheduled_count.watch(queues.counts)
+        metrics.scheduled_count_total.watch(lambda: sum(queues.counts().values()))
+        metrics.scheduled_queue_count.watch(lambda: len(queues.counts()))
+        metrics.disk_free_bytes.watch(lambda: {s.name: s.free_bytes for s in disk.samples})
+        metrics.disk_free_percent.watch(lambda: {s.name: s.free_percent for s in disk.samples})
+        metrics.disk_free_inodes.watch(lambda: {s.name: s.free_inodes for s in disk.samples})
+        metrics.disk_free_inodes_percent.watch(lambda: {s.name: s.free_inodes_percent for s in disk.samples})
+
+    # --- while it runs --------------------------------------------------------------------------
+
+    async def _enumerate(self, spool: Spool, queues: ScheduledQueues) -> None:
+        """Bring every message that an earlier run left back into its queue."""
+        count = 0
+        async for message in spool.entries():
+            try:
+                answer = self._storage_events.on_spool_message_enumerated(message)
+                if is_awaitable(answer):
+                    await answer
+            except KumoError as error:
+                # Its 250 was sent long ago: a policy's mistake must not keep it from its queue.
+                _log.error("message %s is queued as it is: %s", message.id, error)
+            await queues.recover(message)
+            count += 1
+        _log.info("spool enumeration complete: %d messages", count)
+
+    async def _watch_configuration(self, declarations: Declarations, queues: ScheduledQueues) -> None:
+        """Evaluate the policy anew when a watched file changed."""
+        globs = declarations.config_monitor_globs
+        globs = DEFAULT_GLOBS if globs is None else globs
+        if not globs:
+            return
+        known = await asyncio.to_thread(fingerprint, globs)
+        while True:
+            await asyncio.sleep(_CONFIG_INTERVAL)
+            current = await asyncio.to_thread(fingerprint, globs)
+            if current != known:
+                known = current
+                _log.info("the configuration changed; the policy is evaluated anew")
+                self._engine.bump_config_epoch()
+                queues.policy_changed()
+
+    def _note_event(self, event: str, seconds: float) -> None:
+        self._metrics.lua_event_started[event] += 1
+        self._metrics.lua_event_latency[event].observe(seconds)
+
+    def _load_content(self, message: Message) -> Awaitable[None]:
+        if self._spool is None:
+            raise RuntimeError("no spool yet")
+        return self._spool.load_content(message)
+
+    # --- end ------------------------------------------------------------------------------------
+
+    def _on_signal(self) -> None:
+        """The first signal asks for a graceful end; a second one drops the connections still open."""
+        if self._stopping.is_set():
+            for listener in self._listeners:
+                listener.close()
+        self._stopping.set()
+
+    async def _drain_listeners(self) -> None:
+        _log.info("shutting down")
+        drains = asyncio.gather(*(listener.shut_down() for listener in self._listeners))
+        while True:
+            _, pending = await asyncio.wait({drains}, timeout=_REPORT_INTERVAL)
+            if not pending:
+                await drains
+                return
+            sessions = sum(listener.session_count for listener in self._listeners)
+            _log.info("still waiting for %d sessions", sessions)
+
+
+@contextlib.contextmanager
+def _signals_call(callback: Callable[[], None]) -> Iterator[None]:
+    """Have the signals that ask for an end call back on the loop."""
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, callback)
+    try:
+        yield
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+@contextlib.asynccontextmanager
+async def _background(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Let work run beside the body; it ends with the body, and its failure is logged."""
+    tasks = [asyncio.create_task(one) for one in work]
+    for task in tasks:
+        task.add_done_callback(_log_failure)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("a background task failed", exc_info=error)
+
+
+def _spool_pair(spools: Sequence[SpoolConfig]) -> tuple[SpoolConfig, SpoolConfig]:
+    by_name = {spool.name: spool for spool in spools}
+    return by_name["data"], by_name["meta"]
+
+
+def _monitored_paths(declarations: Declarations) -> list[MonitoredPath]:
+    """Spool and log folders, by the names that KumoMTA's metrics give them."""
+    folders: list[tuple[str, str, SpoolConfig | LocalLogs]] = [
+        (f"{spool.name} spool", spool.path, spool) for spool in declarations.spools
+    ]
+    folders += [(f"log dir {logs.log_dir}", logs.log_dir, logs) for logs in declarations.local_logs]
+    return [
+        MonitoredPath(
+            name=name, path=path, min_free_space=of.min_free_space, min_free_inodes=of.min_free_inodes
+        )
+        for name, path, of in folders
+    ]

@@ -1,0 +1,335 @@
+"""What follows from a command and from a verdict on it.
+
+Knows commands, replies and transactions; no octet streams, no pausing, no time: these are
+``server_session``'s, which alone uses this module. Whether a command is in sequence stands in ``states``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from kumo.errors import DisconnectMode, LocalProtocolError, Rejection, RemoteProtocolError
+from kumo.smtp import replies
+from kumo.smtp.events import (
+    ConnectionOpened,
+    ContentReceived,
+    GreetingReceived,
+    MailReceived,
+    RecipientReceived,
+    VerdictEvent,
+)
+from kumo.smtp.extensions import ehlo_keywords
+from kumo.smtp.limits import MAX_PROTOCOL_ERRORS
+from kumo.smtp.parameters import read_mail_parameters, read_rcpt_parameters
+from kumo.smtp.path import envelope_address, normalise_greeting
+from kumo.smtp.reply import Reply
+from kumo.smtp.states import COMMANDS, UNKNOWN_COMMAND, Action, State
+from kumo.smtp.transaction import Transaction
+from kumo_core.command import Command, parse_command
+from kumo_core.errors import WireSyntaxError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kumo.smtp.reply_queue import ReplyQueue
+    from kumo.smtp.session_parameters import SessionParameters
+    from kumo_core.command import Path
+    from kumo_core.data_scanner import ScanReport
+
+    _Handler = Callable[["Dialogue", Command, bytes], VerdictEvent | None]
+
+CONTENT_COMMAND = "DATA"
+"""What rewriting and logs get as the command of every reply to content."""
+
+# Bound once: reading a member off its class is slow, and these are needed for every command.
+_OPENING = State.OPENING
+_READY = State.READY
+_SENDER = State.SENDER
+_RECIPIENTS = State.RECIPIENTS
+_CONTENT = State.CONTENT
+_ANSWERING = State.ANSWERING
+_IF_421 = DisconnectMode.IF_421
+_FORCE_DISCONNECT = DisconnectMode.FORCE_DISCONNECT
+_FOLLOW_WITH_421 = DisconnectMode.FOLLOW_WITH_421
+
+
+class Dialogue:
+    """The state of a session between commands.
+
+    Args:
+        parameters: the listener's.
+        replies_out: takes every reply.
+    """
+
+    __slots__ = ("_accepted_mails", "_errors", "_out", "_parameters", "greeting", "state", "transaction")
+
+    def __init__(self, parameters: SessionParameters, replies_out: ReplyQueue) -> None:
+        self._parameters = parameters
+        self._out = replies_out
+        self._errors = 0
+        self._accepted_mails = 0
+        self.state = _OPENING
+        self.transaction: Transaction | None = None
+        self.greeting: str | None = None
+        """Domain or literal of the last EHLO or HELO that was accepted."""
+
+    # --- input ------------------------------------------------------------------------------------
+
+    def interpret(self, line: bytes) -> VerdictEvent | None:
+        """Do what a command line (without CRLF) asks for; None when it was answered already."""
+        try:
+            command = parse_command(line)
+        except WireSyntaxError as error:
+            self.refuse_command(replies.OF_FAULT[error.fault], line)
+            return None
+        handler = _HANDLERS[self.state].get(command.verb, _handle_unknown)
+        return handler(self, command, line)
+
+    def refuse_command(self, reply: Reply, line: bytes) -> None:
+        """Answer a command with its refusal, and count it if it is a fault of syntax or sequence."""
+        if reply.code in _PROTOCOL_ERROR_CODES:
+            self._count_error(reply, loggable_command(line))
+        else:
+            self._out.send(reply, loggable_command(line), _IF_421, self.transaction)
+
+    def refuse_long_line(self) -> None:
+        """Answer a command line over the limit."""
+        self._count_error(replies.LINE_TOO_LONG, None)
+
+    def end_content(self, content: bytes, report: ScanReport) -> ContentReceived:
+        """End-of-data of an acceptable size was read."""
+        transaction = self._open_transaction()
+        self.state = _ANSWERING
+        return ContentReceived(
+            transaction.sender,
+            tuple(transaction.recipients),
+            transaction.declared,
+            tuple(transaction.recipients_declared),
+            content,
+            report,
+        )
+
+    def refuse_large_content(self) -> None:
+        """End-of-data was read of a content over the limit."""
+        self._answer_content(replies.MESSAGE_TOO_BIG, _IF_421)
+
+    def abandon_transaction(self) -> None:
+        """Forget the open transaction, as RSET does."""
+        self.transaction = None
+        self.state = _READY
+
+    # --- verdicts ---------------------------------------------------------------------------------
+
+    def accept(self, event: VerdictEvent, answer: Any) -> None:
+        """Go on as the event proposed; ``answer`` is what ``ServerSession.accept`` got.
+
+        Raises:
+            LocalProtocolError: the event takes no such answer.
+        """
+        self._VERDICTS[type(event)](self, event, answer)
+
+    def refuse(self, event: VerdictEvent, rejection: Rejection) -> None:
+        """Send policy's refusal of an event."""
+        reply = Reply.of(rejection)
+        mode = rejection.mode
+        if isinstance(event, ContentReceived):
+            self._answer_content(reply, mode)
+        elif isinstance(event, ConnectionOpened):
+            # A refused connection never gets to commands; only the farewell differs.
+            self._out.send(reply, None, mode if mode is _FOLLOW_WITH_421 else _FORCE_DISCONNECT)
+        elif isinstance(event, GreetingReceived | MailReceived | RecipientReceived):
+            self._out.send(reply, event.command, mode, self.transaction)
+        else:
+            raise LocalProtocolError("a pending reply can be replaced, not refused")
+
+    def _accept_connection(self, _event: ConnectionOpened, answer: object) -> None:
+        _expect_nothing(answer)
+        parameters = self._parameters
+        self.state = _READY
+        self._succeed(replies.banner(parameters.hostname, parameters.banner))
+
+    def _accept_greeting(self, event: GreetingReceived, answer: tuple[str, ...] | None) -> None:
+        keywords = event.keywords if answer is None else tuple(answer)
+        self.abandon_transaction()
+        if event.verb == "EHLO":
+            self._succeed(replies.ehlo_accepted(self._parameters.hostname, event.domain, keywords))
+        else:
+            self._succeed(replies.helo_accepted(event.domain))
+        self.greeting = event.domain
+
+    def _accept_mail(self, event: MailReceived, answer: object) -> None:
+        _expect_nothing(answer)
+        self.transaction = Transaction(event.sender, event.declared)
+        self.state = _SENDER
+        self._accepted_mails += 1
+        self._succeed(replies.address_accepted(event.sender.email))
+
+    def _accept_recipient(self, event: RecipientReceived, answer: object) -> None:
+        _expect_nothing(answer)
+        transaction = self._open_transaction()
+        if event.over_limit:
+            self._out.send(replies.TOO_MANY_RECIPIENTS, event.command, _IF_421, transaction)
+            return
+        transaction.recipients.append(event.recipient)
+        transaction.recipients_declared.append(event.declared)
+        self.state = _RECIPIENTS
+        self._succeed(replies.address_accepted(event.recipient.email))
+
+    def _accept_content(self, _event: ContentReceived, answer: Reply | None) -> None:
+        if not isinstance(answer, Reply):
+            raise LocalProtocolError("content is answered with a Reply")
+        self._answer_content(answer, _IF_421)
+
+    # --- commands ---------------------------------------------------------------------------------
+
+    def _greet(self, command: Command, line: bytes) -> GreetingReceived | None:
+        try:
+            domain = normalise_greeting(command.argument or "")
+        except ValueError:
+            self.refuse_command(replies.SYNTAX_ERROR, line)
+            return None
+        keywords = ehlo_keywords(self._parameters.max_message_size) if command.verb == "EHLO" else ()
+        return GreetingReceived(command.verb, domain, keywords, line.decode())
+
+    def _mail(self, command: Command, line: bytes) -> MailReceived | None:
+        parameters = self._parameters
+        if self._accepted_mails >= parameters.max_messages_per_connection:
+            self._out.send(replies.TOO_MANY_MESSAGES, line.decode())
+            return None
+        try:
+            sender = envelope_address(cast("Path", command.path))
+        except ValueError:
+            self.refuse_command(replies.BAD_SENDER, line)
+            return None
+        try:
+            declared = read_mail_parameters(command.parameters)
+        except RemoteProtocolError as error:
+            self.refuse_command(Reply.of(error), line)
+            return None
+        if declared.size is not None and declared.size > parameters.max_message_size:
+            self._out.send(replies.MESSAGE_TOO_BIG, line.decode())
+            return None
+        return MailReceived(sender, declared, line.decode())
+
+    def _rcpt(self, command: Command, line: bytes) -> RecipientReceived | None:
+        transaction = self._open_transaction()
+        try:
+            recipient = envelope_address(cast("Path", command.path))
+        except ValueError:
+            self.refuse_command(replies.BAD_RECIPIENT, line)
+            return None
+        try:
+            declared = read_rcpt_parameters(command.parameters)
+        except RemoteProtocolError as error:
+            self.refuse_command(Reply.of(error), line)
+            return None
+        over_limit = len(transaction.recipients) >= self._parameters.max_recipients_per_message
+        return RecipientReceived(transaction.sender, recipient, declared, over_limit, line.decode())
+
+    def _data(self, _command: Command, _line: bytes) -> None:
+        self.state = _CONTENT
+        self._succeed(replies.START_CONTENT)
+
+    def _rset(self, _command: Command, _line: bytes) -> None:
+        self.abandon_transaction()
+        self._succeed(replies.WAS_RESET)
+
+    def _noop(self, _command: Command, _line: bytes) -> None:
+        self._succeed(replies.NOTHING_DONE)
+
+    def _auth(self, command: Command, line: bytes) -> None:
+        mechanism = command.argument or ""
+        # RFC 4954 §4 has mechanism names in upper case; KumoMTA knows no other spelling.
+        if mechanism != "PLAIN":
+            self.refuse_command(replies.mechanism_not_supported(mechanism), line)
+        else:
+            self.refuse_command(replies.encryption_required(mechanism), line)
+
+    def _quit(self, _command: Command, _line: bytes) -> None:
+        self._out.send(replies.GOODBYE, None, _FORCE_DISCONNECT)
+
+    # --- replies ----------------------------------------------------------------------------------
+
+    def _succeed(self, reply: Reply) -> None:
+        self._errors = 0
+        self._out.send(reply)
+
+    def _answer_content(self, reply: Reply, mode: DisconnectMode) -> None:
+        transaction = self.transaction
+        # Refused or not, it is over: a client that pipelines cannot know of one that stays open.
+        self.abandon_transaction()
+        self._out.send(reply, CONTENT_COMMAND, mode, transaction)
+
+    def _count_error(self, reply: Reply, command: str | None) -> None:
+        self._errors += 1
+        self._out.send(reply, command, _IF_421, self.transaction)
+        if self._errors == MAX_PROTOCOL_ERRORS:
+            farewell = replies.too_many_errors(self._parameters.hostname)
+            self._out.send(farewell, None, _FORCE_DISCONNECT, self.transaction)
+
+    def _open_transaction(self) -> Transaction:
+        # The state tables let no command here, and no content end, without one.
+        return cast("Transaction", self.transaction)
+
+    # --- tables -----------------------------------------------------------------------------------
+
+    ACTIONS: ClassVar[dict[Action, _Handler]] = {
+        Action.GREET: _greet,
+        Action.OPEN_TRANSACTION: _mail,
+        Action.ADD_RECIPIENT: _rcpt,
+        Action.START_CONTENT: _data,
+        Action.RESET: _rset,
+        Action.DO_NOTHING: _noop,
+        Action.AUTHENTICATE: _auth,
+        Action.QUIT: _quit,
+    }
+    """How each action of the state tables is done."""
+
+    _VERDICTS: ClassVar[dict[type[Any], Callable[[Dialogue, Any, Any], None]]] = {
+        ConnectionOpened: _accept_connection,
+        GreetingReceived: _accept_greeting,
+        MailReceived: _accept_mail,
+        RecipientReceived: _accept_recipient,
+        ContentReceived: _accept_content,
+    }
+
+
+def loggable_command(line: bytes) -> str:
+    """A command line as rewriting and logs may see it: of AUTH, well-formed or not, only the mechanism."""
+    text = line.decode("utf-8", "replace")
+    if text.lstrip()[:4].upper() != "AUTH":
+        return text
+    _verb, *arguments = text.split(maxsplit=2)
+    if arguments and arguments[0].replace("-", "").isalnum():
+        arguments[1:] = ["***"] * len(arguments[1:])
+    else:
+        arguments = ["***"] * bool(arguments)
+    return " ".join(("AUTH", *arguments))
+
+
+_PROTOCOL_ERROR_CODES = range(500, 505)
+"""Codes of syntax and sequence, RFC 5321 §4.2.2."""
+
+
+def _expect_nothing(answer: object) -> None:
+    if answer is not None:
+        raise LocalProtocolError(f"only a greeting or content is accepted with an answer, not {answer!r}")
+
+
+def _refusal(reply: Reply) -> _Handler:
+    def refuse(dialogue: Dialogue, _command: Command, line: bytes) -> None:
+        dialogue.refuse_command(reply, line)
+
+    return refuse
+
+
+_handle_unknown = _refusal(UNKNOWN_COMMAND)
+
+# One look-up a command: the tables are merged with the methods once, at import.
+_HANDLERS: dict[State, dict[str, _Handler]] = {
+    state: {
+        verb: _refusal(entry) if isinstance(entry, Reply) else Dialogue.ACTIONS[entry]
+        for verb, entry in commands.items()
+    }
+    for state, commands in COMMANDS.items()
+}

@@ -1,0 +1,162 @@
+"""What a ``ServerSession`` tells its shell: one frozen class a fact.
+
+The first group asks for a verdict: the session stays paused until the shell calls ``accept``,
+``refuse`` or ``fail``. The second group only informs. Those that come with every message are named
+tuples: making a frozen dataclass costs three times as much. Tell them apart by their type.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from kumo.smtp.path import EnvelopeAddress
+from kumo.smtp.reply import Reply
+from kumo_core.data_scanner import ScanReport
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredParameters:
+    """What the client declared with MAIL; None and False: not declared.
+
+    Args:
+        size: octets of the content, an estimate; may be 0.
+        body: ``7BIT`` or ``8BITMIME``.
+        smtputf8: whether addresses or header fields hold UTF-8.
+        ret: ``FULL`` or ``HDRS``.
+        envid: xtext as the client sent it, not decoded.
+
+    Source: RFC 1870, RFC 6152, RFC 6531, RFC 3461.
+    """
+
+    size: int | None = None
+    body: str | None = None
+    smtputf8: bool = False
+    ret: str | None = None
+    envid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientParameters:
+    """What the client declared with RCPT; None: not declared.
+
+    Args:
+        notify: ``NEVER``, or ``SUCCESS``, ``FAILURE``, ``DELAY`` joined by commas; upper case.
+        orcpt: ``type;xtext`` as the client sent it, not decoded.
+
+    Source: RFC 3461.
+    """
+
+    notify: str | None = None
+    orcpt: str | None = None
+
+
+NOTHING_DECLARED = DeclaredParameters()
+NO_RECIPIENT_PARAMETERS = RecipientParameters()
+
+
+# --- events that ask for a verdict -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionOpened:
+    """The banner is due. ``accept()`` sends 220; a refusal is sent and closes, whatever its code."""
+
+
+class GreetingReceived(NamedTuple):
+    """EHLO or HELO. ``accept(keywords)`` replaces the keyword lines (EHLO only); ``accept()`` keeps them.
+
+    Args:
+        verb: ``EHLO`` or ``HELO``.
+        domain: normalised, or an address literal with its brackets.
+        keywords: the lines that would be sent; none for HELO.
+        command: the command line as typed.
+    """
+
+    verb: str
+    domain: str
+    keywords: tuple[str, ...]
+    command: str
+
+
+class MailReceived(NamedTuple):
+    """MAIL, after syntax, sequence, count and SIZE. ``accept()`` opens the transaction."""
+
+    sender: EnvelopeAddress
+    declared: DeclaredParameters
+    command: str
+
+
+class RecipientReceived(NamedTuple):
+    """RCPT, after syntax and sequence.
+
+    The shell checks relay rights first, then, unless ``over_limit``, asks policy. ``accept()`` adds
+    the recipient; with ``over_limit`` it answers 452 and adds nothing.
+    """
+
+    sender: EnvelopeAddress
+    recipient: EnvelopeAddress
+    declared: RecipientParameters
+    over_limit: bool
+    command: str
+
+
+class ContentReceived(NamedTuple):
+    """End-of-data of an acceptable size. ``accept(Reply)`` answers it; the transaction is over.
+
+    ``content`` is unstuffed, belongs to the receiver and is not changed by anyone any more. ``report``
+    tells of its line endings and lengths; judging them is ``kumo.reception``'s, whose reply is the answer.
+    """
+
+    sender: EnvelopeAddress
+    recipients: tuple[EnvelopeAddress, ...]
+    declared: DeclaredParameters
+    recipients_declared: tuple[RecipientParameters, ...]
+    content: bytes
+    report: ScanReport
+
+
+class ReplyPending(NamedTuple):
+    """Only with ``rewrites_replies``: ``accept(Reply)`` sends that one, ``accept()`` the given one.
+
+    ``command`` is the command line that is refused, ``DATA`` for every reply to content, None for
+    greetings and successes.
+    """
+
+    reply: Reply
+    command: str | None
+
+
+# --- events that inform ----------------------------------------------------------------------
+
+
+class ReplyRefused(NamedTuple):
+    """A 4xx or 5xx reply was sent (after rewriting); the shell logs a Rejection unless it is a 421 4.3.2.
+
+    ``sender`` is that of the transaction, ``recipient`` the last one accepted in it. ``command`` is as in
+    ``ReplyPending``; what AUTH carries is masked in it.
+    """
+
+    reply: Reply
+    command: str | None
+    sender: EnvelopeAddress | None
+    recipient: EnvelopeAddress | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """Nothing more is read; the shell closes once ``data_to_send`` is written. Comes once, and last.
+
+    ``reason`` is for diagnostics: the reply that ended the session, or that the peer closed it.
+    """
+
+    reason: str = ""
+
+
+VerdictEvent = (
+    ConnectionOpened | GreetingReceived | MailReceived | RecipientReceived | ContentReceived | ReplyPending
+)
+"""What pauses a session."""
+
+Event = VerdictEvent | ReplyRefused | SessionEnded
+"""All that ``ServerSession.next_event`` may tell."""

@@ -1,0 +1,7 @@
+"""The spool: messages kept on disk, in KumoMTA's LocalDisk layout."""
+
+from kumo.spool.file_operations import FileOperations
+from kumo.spool.listing import StoredMessage, list_spool
+from kumo.spool.spool import Spool
+
+__all__ = ["FileOperations", "Spool", "StoredMessage", "list_spool"]

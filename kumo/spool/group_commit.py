@@ -1,0 +1,248 @@
+"""Stores and removes a batch of messages with as few barriers as there can be.
+
+The order is the promise. Contents and metas are written under temporary names; with ``flush`` they
+become durable; contents get their names, then metas (or, for a transaction of several messages, its
+manifest); with ``flush`` the names become durable; only then do the callers hear of it. Whatever fails
+is taken back, and of the batch only the messages of that one call are, unless a barrier failed: it
+speaks for all of them. It runs in the writer's thread and knows nothing of threads or loops.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Sequence
+
+from kumo.errors import SpoolError
+from kumo.message import Message
+from kumo.spool.durability import Barrier
+from kumo.spool.file_operations import FileOperations, spool_error
+from kumo.spool.local_disk import LocalDisk
+from kumo.spool.stored_envelope import encode_envelope
+from kumo.spool.transaction import UNDO_SUFFIX, Placement, encode_manifest, manifest_path, roll_back
+
+_log = logging.getLogger("kumod.spool")
+
+_TIDIED_AT_ONCE = 64
+"""Directories removed before looking for messages again: a few milliseconds' worth."""
+
+
+class Entry:
+    """A message as it is when it is handed over, whatever becomes of it afterwards.
+
+    Args:
+        message: resident, or on the spool already; its content is not copied.
+
+    Raises:
+        SpoolError: its meta cannot be written.
+        ContentNotResident: it has no content anywhere.
+    """
+
+    __slots__ = ("id", "is_update", "meta", "segments")
+
+    def __init__(self, message: Message) -> None:
+        self.id = message.id
+        self.is_update = message.is_stored
+        self.meta = encode_envelope(message)
+        keeps_content = message.is_stored and not message.is_resident
+        self.segments = None if keeps_content else message.segments
+
+
+class StoreRequest:
+    """One call of ``store`` on its way through the batch.
+
+    Args:
+        entries: at least one.
+    """
+
+    __slots__ = ("entries", "error", "manifest", "manifest_temporary", "placements")
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.entries = entries
+        self.placements: list[Placement] = []
+        self.manifest_temporary: str | None = None
+        self.manifest: str | None = None
+        """Path of the committed manifest."""
+        self.error: SpoolError | None = None
+        """Why nothing of it was stored."""
+
+
+class GroupCommit:
+    """Performs batches on a pair of stores.
+
+    Args:
+        data: holds contents.
+        meta: holds envelopes.
+        files: performs the calls that concern neither store alone.
+    """
+
+    __slots__ = ("_barriers", "_data", "_files", "_meta", "_settling")
+
+    def __init__(self, data: LocalDisk, meta: LocalDisk, files: FileOperations) -> None:
+        self._data = data
+        self._meta = meta
+        self._files = files
+        self._barriers: Sequence[Barrier] = list(
+            dict.fromkeys(store.barrier for store in (data, meta) if store.barrier is not None)
+        )
+        self._settling: list[str] = []
+        """Manifests of transactions whose last names are not durable yet."""
+
+    def store(self, requests: Sequence[StoreRequest]) -> None:
+        """Store every request, or set its ``error``; never raises ``OSError``."""
+        live = self._each(requests, self._stage)
+        live = self._all(live, lambda barrier: barrier.make_contents_durable())
+        live = self._each(live, self._place)
+        live = self._all(live, lambda barrier: barrier.make_names_durable())
+        if live and self._barriers:
+            self._settle()
+        self._each(live, self._complete)
+
+    def remove(self, spool_ids: Iterable[str]) -> SpoolError | None:
+        """Remove entries, each meta before its content; missing ones are no error.
+
+        Nothing is synced: the next commit does it, and until then a power loss may bring a message
+        back, which is then sent twice rather than never.
+
+        Returns:
+            The first failure, after all were tried.
+        """
+        failure: SpoolError | None = None
+        for spool_id in spool_ids:
+            try:
+                self._meta.remove(spool_id)
+                self._data.remove(spool_id)
+            except OSError as error:
+                _log.error("unable to remove message %s: %s", spool_id, error)
+                failure = failure or spool_error(f"remove message {spool_id}", error)
+        self._data.prune()
+        self._meta.prune()
+        return failure
+
+    def tidy(self) -> bool:
+        """Use a moment without messages to remove some of the empty directories.
+
+        Returns:
+            Whether none are left.
+        """
+        for store in (self._data, self._meta):
+            store.prune(max(0, store.vacated - _TIDIED_AT_ONCE))
+        return not self._data.vacated and not self._meta.vacated
+
+    def finish(self) -> None:
+        """End in good order: names durable, manifests and empty directories gone.
+
+        What fails is left to the next start.
+        """
+        self._data.prune(0)
+        self._meta.prune(0)
+        if not self._settling:
+            return
+        try:
+            for barrier in self._barriers:
+                barrier.make_names_durable()
+        except OSError as error:
+            _log.error("unable to sync the spool: %s", error)
+        else:
+            self._settle()
+
+    def _each(
+        self, requests: Sequence[StoreRequest], step: Callable[[StoreRequest], None]
+    ) -> list[StoreRequest]:
+        done = []
+        for request in requests:
+            try:
+                step(request)
+            except OSError as error:
+                self._fail(request, error)
+            else:
+                done.append(request)
+        return done
+
+    def _all(self, requests: list[StoreRequest], sync: Callable[[Barrier], None]) -> list[StoreRequest]:
+        if not requests:
+            return requests
+        try:
+            for barrier in self._barriers:
+                sync(barrier)
+        except OSError as error:
+            # The kernel reports a lost write once; to sync again would be told that all is well.
+            for request in requests:
+                self._fail(request, error)
+            return []
+        return requests
+
+    def _stage(self, request: StoreRequest) -> None:
+        for entry in request.entries:
+            data_temporary = None
+            if entry.segments is not None:
+                data_temporary = self._data.stage(entry.id, entry.segments)
+            try:
+                meta_temporary = self._meta.stage(entry.id, (entry.meta,))
+            except OSError:
+                if data_temporary is not None:
+                    self._data.discard(data_temporary)
+                raise
+            request.placements.append(Placement(entry.id, entry.is_update, meta_temporary, data_temporary))
+        if len(request.entries) > 1:
+            manifest = encode_manifest(request.placements)
+            request.manifest_temporary = self._meta.stage(request.entries[0].id, (manifest,))
+
+    def _place(self, request: StoreRequest) -> None:
+        for placement in request.placements:
+            if placement.data_temporary is not None:
+                self._data.place(placement.data_temporary, placement.id)
+        if request.manifest_temporary is None:
+            for placement in request.placements:
+                self._meta.place(placement.meta_temporary, placement.id)
+        else:
+            path = manifest_path(self._meta, request.manifest_temporary)
+            self._meta.move(self._meta.staged_path(request.manifest_temporary), path)
+            request.manifest = path
+
+    def _complete(self, request: StoreRequest) -> None:
+        manifest = request.manifest
+        if manifest is None:
+            return
+        for placement in request.placements:
+            self._meta.place(placement.meta_temporary, placement.id)
+        self._settling.append(manifest)
+        if self._meta.barrier is None:
+            self._settle()
+
+    def _settle(self) -> None:
+        manifests, self._settling = self._settling, []
+        for manifest in manifests:
+            try:
+                self._files.unlink(manifest)
+            except OSError as error:
+                # It names nothing any more that could be done again.
+                _log.warning("unable to remove %s: %s", manifest, error)
+
+    def _fail(self, request: StoreRequest, error: OSError) -> None:
+        names = ", ".join(entry.id for entry in request.entries)
+        request.error = spool_error(f"store {names}", error)
+        _log.error("%s", request.error)
+        try:
+            self._take_back(request)
+        except OSError as failure:
+            _log.error("something of %s may be left on the spool: %s", names, failure)
+
+    def _take_back(self, request: StoreRequest) -> None:
+        undo = None
+        if request.manifest is not None:
+            undo = request.manifest + UNDO_SUFFIX
+            # When this fails the transaction stays as it is, committed: whole, if unwanted.
+            self._files.rename(request.manifest, undo)
+        elif request.manifest_temporary is not None:
+            self._meta.discard(request.manifest_temporary)
+        try:
+            roll_back(request.placements, self._data, self._meta)
+        finally:
+            for placement in request.placements:
+                self._meta.discard(placement.meta_temporary)
+                if placement.data_temporary is not None:
+                    self._data.discard(placement.data_temporary)
+        if undo is not None:
+            with contextlib.suppress(OSError):
+                self._files.unlink(undo)

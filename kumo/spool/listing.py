@@ -1,0 +1,96 @@
+"""Lists the messages of a spool for the operator, while a daemon may be running on it.
+
+Reads only, takes no lock, sets nothing aside. Called by the command line.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kumo.errors import CorruptEntry, SpoolError
+from kumo.message import Message, created_at, queue_name
+from kumo.smtp import EnvelopeAddress
+from kumo.spool.enumeration import take_inventory
+from kumo.spool.file_operations import FileOperations, spool_error
+from kumo.spool.local_disk import LocalDisk
+from kumo.spool.stored_envelope import decode_envelope
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """What an operator wants to know of one entry.
+
+    Args:
+        id: its spool id.
+        created: unix time.
+        sender: reverse-path; None where the entry is unreadable.
+        recipients: forward-paths.
+        queue: name of its scheduled queue; None where it has none.
+        problem: why something is missing.
+    """
+
+    id: str
+    created: float
+    sender: EnvelopeAddress | None
+    recipients: tuple[EnvelopeAddress, ...]
+    queue: str | None
+    problem: str | None = None
+
+    def __str__(self) -> str:
+        """One line: id, time, queue, reverse-path, forward-paths, separated by blanks."""
+        created = datetime.fromtimestamp(self.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        if self.sender is None:
+            return f"{self.id} {created} - {self.problem}"
+        recipients = ",".join(f"<{recipient}>" for recipient in self.recipients)
+        line = f"{self.id} {created} {self.queue or '-'} <{self.sender}> {recipients}"
+        return line if self.problem is None else f"{line} {self.problem}"
+
+
+def list_spool(meta_path: str | os.PathLike[str]) -> Iterator[StoredMessage]:
+    """List the messages of a spool, oldest first.
+
+    Args:
+        meta_path: folder of the store named ``meta``.
+
+    Raises:
+        SpoolError: there is no such store, or it cannot be read.
+    """
+    root = str(Path(meta_path).absolute())
+    files = FileOperations()
+    try:
+        names = [name for name, _ in files.scan(root)]
+    except OSError as error:
+        raise spool_error(f"list the spool at {root}", error) from error
+    if "data" not in names:
+        raise SpoolError(f"{root} is no spool: it has no folder named data")
+    return _entries(root, files)
+
+
+def _entries(root: str, files: FileOperations) -> Iterator[StoredMessage]:
+    meta = LocalDisk(root, files, None)
+    for spool_id in take_inventory(root, files).ids:
+        try:
+            yield _describe(decode_envelope(meta.read(spool_id), spool_id))
+        except FileNotFoundError:
+            continue  # delivered since the walk
+        except (CorruptEntry, OSError) as error:
+            yield _unreadable(spool_id, str(error))
+
+
+def _describe(message: Message) -> StoredMessage:
+    queue = problem = None
+    try:
+        queue = queue_name(message.meta, message.recipients)
+    except ValueError as error:
+        problem = str(error)
+    return StoredMessage(
+        message.id, message.created, message.sender, tuple(message.recipients), queue, problem
+    )
+
+
+def _unreadable(spool_id: str, problem: str) -> StoredMessage:
+    return StoredMessage(spool_id, created_at(spool_id), None, (), None, problem)

@@ -1,0 +1,137 @@
+"""Takes possession of a store's folder: made if missing, locked, tried out.
+
+What is in it is left alone; ``transaction.recover`` comes after both stores are locked. Called by the
+facade.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from kumo.config import Spool as SpoolConfig
+from kumo.config import SpoolKind
+from kumo.errors import SpoolError, SpoolLocked
+from kumo.spool.durability import Barrier, FileByFileBarrier, FileSystemBarrier
+from kumo.spool.file_operations import FileOperations, is_full, spool_error, syncs_whole_file_system
+from kumo.spool.local_disk import LocalDisk, new_directory
+
+_log = logging.getLogger("kumod.spool")
+
+_LOCK_MODE = 0o1644
+"""The sticky bit keeps cleaners of temporary folders off, as on KumoMTA's."""
+
+
+def open_stores(
+    data: SpoolConfig, meta: SpoolConfig, files: FileOperations, held: ExitStack
+) -> tuple[LocalDisk, LocalDisk]:
+    """Lock both stores.
+
+    Args:
+        data: where contents go.
+        meta: where envelopes go.
+        files: performs the calls.
+        held: gets what is to be released when the spool is closed.
+
+    Raises:
+        SpoolLocked: another process, or the other store, has the folder.
+        SpoolError: it cannot be used.
+    """
+    if Path(data.path).resolve() == Path(meta.path).resolve():
+        raise SpoolError(
+            f"spools {data.name} and {meta.name} share {data.path}; each needs a path of its own"
+        )
+    _warn_of_other_engines(data, meta)
+    barriers: dict[int, FileSystemBarrier] = {}
+    roots = []
+    for config in (data, meta):
+        root = str(Path(config.path).absolute())
+        try:
+            _prepare(root, files, held)
+        except OSError as error:
+            raise spool_error(f"use spool {config.name} at {root}", error) from error
+        roots.append(root)
+    opened = []
+    for config, root in zip((data, meta), roots, strict=True):
+        barrier = _barrier(root, files, held, barriers) if config.flush else None
+        opened.append(LocalDisk(root, files, barrier))
+    return opened[0], opened[1]
+
+
+def _prepare(root: str, files: FileOperations, held: ExitStack) -> None:
+    for directory in (root, f"{root}/new", f"{root}/data"):
+        Path(directory).mkdir(parents=True, exist_ok=True)
+    _lock(f"{root}/lock", held)
+    _probe(root, files)
+
+
+def _lock(path: str, held: ExitStack) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _LOCK_MODE & 0o777)
+    held.callback(os.close, descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+        raise SpoolLocked(f"unable to lock pid file {path}: process {owner or 'unknown'} has it") from None
+    os.fchmod(descriptor, _LOCK_MODE)
+    os.ftruncate(descriptor, 0)
+    with _despite_full_disk(path):
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+
+def _probe(root: str, files: FileOperations) -> None:
+    """Do once what every message will need, so that a policy's mistake is found before the first one."""
+    probe = f"{new_directory(root)}/.probe"
+    target = f"{root}/.probe"
+    with contextlib.suppress(FileNotFoundError):
+        files.unlink(probe)
+    with _despite_full_disk(root):
+        descriptor = files.create(probe)
+        try:
+            files.write(descriptor, (b"probe\n",))
+            files.sync_file(descriptor)
+        finally:
+            files.close(descriptor)
+        files.rename(probe, target)
+        files.unlink(target)
+
+
+@contextlib.contextmanager
+def _despite_full_disk(path: str) -> Iterator[None]:
+    """A full disk is no reason not to start: what is delivered makes room, and peers are told to wait."""
+    try:
+        yield
+    except OSError as error:
+        if not is_full(error):
+            raise
+        _log.warning("%s: %s", path, error.strerror)
+
+
+def _barrier(
+    root: str, files: FileOperations, held: ExitStack, shared: dict[int, FileSystemBarrier]
+) -> Barrier:
+    if not syncs_whole_file_system(root):
+        return FileByFileBarrier(files, root, new_directory(root))
+    device = Path(root).stat().st_dev
+    if device not in shared:
+        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        held.callback(os.close, descriptor)
+        shared[device] = FileSystemBarrier(files, descriptor)
+    return shared[device]
+
+
+def _warn_of_other_engines(*configs: SpoolConfig) -> None:
+    others = [config for config in configs if config.kind is SpoolKind.ROCKS_DB]
+    if others:
+        names = " and ".join(f"{config.name} ({config.path})" for config in others)
+        _log.warning("spool %s: kind 'RocksDB' is stored as LocalDisk", names)
+    for config in configs:
+        if (Path(config.path) / "CURRENT").exists():
+            _log.error(
+                "spool %s: %s holds a RocksDB database; its messages are not read", config.name, config.path
+            )

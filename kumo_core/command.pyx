@@ -1,0 +1,701 @@
+"""Command lines: verb, path and parameters by the grammar of RFC 5321, with UTF-8 as RFC 6531 adds it.
+
+One pass for forbidden octets, one for the grammar, no backtracking beyond an optional source route; what is
+allocated is the result. It knows no command's meaning, no sequence and no limit. ``kumo.smtp`` calls
+``parse_command`` for every line; policy and spool reach ``parse_path`` through ``kumo.smtp``.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyTypeObject
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_SET_ITEM
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport uint64_t
+
+import ipaddress
+from typing import NamedTuple
+
+from kumo_core.errors import Fault, WireSyntaxError
+
+
+cdef extern from "Python.h":
+    object PyType_GenericAlloc(PyTypeObject *kind, Py_ssize_t length)
+
+
+class Path(NamedTuple):
+    """A reverse-path or forward-path without its angle brackets and source route.
+
+    Attributes:
+        local_part: as typed, quotes kept; empty in the null reverse-path.
+        domain: as typed, an address literal in its canonical form with brackets; empty in the null
+            reverse-path and for the bare ``Postmaster``.
+        is_literal: whether the domain is an address literal.
+    """
+
+    local_part: str
+    domain: str
+    is_literal: bool
+
+
+class Command(NamedTuple):
+    """A command line that was read.
+
+    Attributes:
+        verb: upper case; ``UNKNOWN`` for a word that is none of ours.
+        argument: the domain or literal of a greeting, the token behind NOOP, HELP, VRFY or EXPN, the
+            mechanism of AUTH, each as typed; else None.
+        path: of MAIL and RCPT, else None.
+        parameters: keyword in upper case and value, which is None without ``=``; of MAIL and RCPT the ESMTP
+            parameters, of XCLIENT its attributes with the value still in xtext, of AUTH ``INITIAL`` and the
+            initial response in base64 where there is one.
+    """
+
+    verb: str
+    argument: str | None
+    path: Path | None
+    parameters: tuple[tuple[str, str | None], ...]
+
+
+cdef enum Class:
+    # RFC 5234 ALPHA / DIGIT
+    ALNUM = 1
+    # RFC 5322 §3.2.3 atext, with RFC 6531 §3.3 UTF8-non-ascii
+    ATEXT = 2
+    # what may follow the first octet of a label
+    LABEL = 4
+    # RFC 5321 §4.1.2 qtextSMTP, with UTF8-non-ascii
+    QTEXT = 8
+    # RFC 5321 §4.1.2 esmtp-value, with UTF8-non-ascii
+    VALUE = 16
+    BASE64 = 32
+    # RFC 5321 §4.1.3 dcontent
+    DCONTENT = 64
+    # never in a command line; TAB is a blank
+    CONTROL = 128
+
+
+# Filled once on import, only read from then on.
+cdef unsigned char[256] CLASSES
+
+
+cdef int _classify_octets() except -1:
+    cdef int octet
+    cdef unsigned char bits
+    for octet in range(256):
+        bits = 0
+        text = chr(octet)
+        if octet >= 0x80:
+            bits = ATEXT | LABEL | QTEXT | VALUE
+        elif octet < 0x20 or octet == 0x7F:
+            bits = 0 if octet == 0x09 else CONTROL
+        else:
+            if text.isalnum():
+                bits |= ALNUM | ATEXT | LABEL | BASE64
+            if text in "!#$%&'*+-/=?^_`{|}~":
+                bits |= ATEXT
+            if text in "-_":
+                bits |= LABEL
+            if text not in '"\\':
+                bits |= QTEXT
+            if text not in " =":
+                bits |= VALUE
+            if text in "+/=":
+                bits |= BASE64
+            if text not in " []\\":
+                bits |= DCONTENT
+        CLASSES[octet] = bits
+    return 0
+
+
+_classify_octets()
+
+
+cdef enum Verb:
+    UNKNOWN
+    EHLO
+    HELO
+    LHLO
+    MAIL
+    RCPT
+    DATA
+    RSET
+    QUIT
+    STARTTLS
+    NOOP
+    HELP
+    VRFY
+    EXPN
+    AUTH
+    XCLIENT
+    VERBS
+
+
+cdef tuple VERB_NAMES = (
+    "UNKNOWN", "EHLO", "HELO", "LHLO", "MAIL", "RCPT", "DATA", "RSET", "QUIT", "STARTTLS",
+    "NOOP", "HELP", "VRFY", "EXPN", "AUTH", "XCLIENT",
+)
+# Commands without arguments; values, so the same object serves every line.
+cdef tuple BARE_COMMANDS = tuple([Command(name, None, None, ()) for name in VERB_NAMES])
+cdef object NULL_REVERSE_PATH = Path("", "", False)
+cdef object POSTMASTER = Path("Postmaster", "", False)
+
+
+cdef struct Line:
+    const unsigned char *octets
+    Py_ssize_t length
+
+
+cdef struct Mailbox:
+    Py_ssize_t local_start
+    Py_ssize_t local_end
+    Py_ssize_t domain_end
+    bint is_literal
+
+
+def parse_command(bytes line not None):
+    """Read one command line.
+
+    Args:
+        line: without its CRLF.
+
+    Raises:
+        WireSyntaxError: the line is not UTF-8, holds a control character or does not follow the grammar.
+
+    Source: RFC 5321 §4.1.1, §4.1.2; RFC 6531 §3.3; RFC 4954 §4
+    """
+    cdef Line wire
+    cdef Py_ssize_t word, start
+    cdef Verb verb
+    wire.octets = <const unsigned char *> PyBytes_AS_STRING(line)
+    wire.length = PyBytes_GET_SIZE(line)
+    _refuse_forbidden_octets(wire)
+    word = _skip(wire, 0, ALNUM)
+    if word == 0:
+        raise WireSyntaxError(Fault.UNPARSABLE, 0, "a command word")
+    verb = _verb(wire.octets, word)
+    if word == wire.length:
+        return _without_arguments(verb, word)
+    start = _skip_blanks(wire, word)
+    if start == word:
+        raise WireSyntaxError(Fault.UNPARSABLE, word, "a blank or the end of the line")
+    if start == wire.length:
+        raise WireSyntaxError(Fault.UNPARSABLE, start, "an argument")
+    if verb == MAIL or verb == RCPT:
+        return _path_command(wire, verb, start)
+    if verb == EHLO or verb == HELO or verb == LHLO:
+        return _greeting(wire, verb, start)
+    return _other_command(wire, verb, start)
+
+
+def parse_path(bytes text not None):
+    """Read one mailbox in its printed form, ``local@domain`` or ``local@[literal]``, without angle brackets.
+
+    Raises:
+        WireSyntaxError: anything else, the null reverse-path and the bare ``Postmaster`` included.
+
+    Source: RFC 5321 §4.1.2
+    """
+    cdef Line wire
+    cdef Mailbox box
+    cdef Py_ssize_t end
+    wire.octets = <const unsigned char *> PyBytes_AS_STRING(text)
+    wire.length = PyBytes_GET_SIZE(text)
+    _refuse_forbidden_octets(wire)
+    end = _find_mailbox(wire, 0, &box)
+    if 0 <= end < wire.length:
+        end = _stopped_at(end)
+    if end < 0:
+        raise WireSyntaxError(Fault.ARGUMENTS, ~end, "a mailbox")
+    return _make_path(wire, &box, Fault.ARGUMENTS)
+
+
+def decode_xtext(str text not None):
+    """Return the octets that an xtext stands for.
+
+    Args:
+        text: printable ASCII in which ``+`` and two hexadecimal digits (of either case) stand for an octet.
+
+    Raises:
+        WireSyntaxError: a blank, ``=``, a character beyond ASCII, or a ``+`` without its digits.
+
+    Source: RFC 3461 §4
+    """
+    cdef bytes encoded = text.encode("utf-8", "surrogatepass")
+    cdef Line wire
+    wire.octets = <const unsigned char *> PyBytes_AS_STRING(encoded)
+    wire.length = PyBytes_GET_SIZE(encoded)
+    cdef Py_ssize_t end = _skip_xtext(wire, 0)
+    if end < wire.length:
+        raise WireSyntaxError(Fault.ARGUMENTS, end, "xtext")
+    decoded = PyBytes_FromStringAndSize(NULL, wire.length - 2 * encoded.count(b"+"))
+    cdef unsigned char *out = <unsigned char *> PyBytes_AS_STRING(decoded)
+    cdef Py_ssize_t i = 0
+    while i < wire.length:
+        if wire.octets[i] == c"+":
+            out[0] = 16 * _hexadecimal(wire.octets[i + 1]) + _hexadecimal(wire.octets[i + 2])
+            i += 3
+        else:
+            out[0] = wire.octets[i]
+            i += 1
+        out += 1
+    return decoded
+
+
+cdef int _refuse_forbidden_octets(Line wire) except -1:
+    cdef unsigned char control = 0
+    cdef unsigned char high = 0
+    cdef Py_ssize_t i
+    for i in range(wire.length):
+        control |= CLASSES[wire.octets[i]]
+        high |= wire.octets[i]
+    if high & 0x80:
+        try:
+            _text(wire, 0, wire.length)
+        except UnicodeDecodeError as error:
+            raise WireSyntaxError(Fault.UTF8, error.start, "UTF-8") from None
+    elif not control & CONTROL:
+        return 0
+    for i in range(wire.length):
+        # U+0080 to U+009F are controls too.
+        if CLASSES[wire.octets[i]] & CONTROL or (
+            wire.octets[i] == 0xC2 and wire.octets[i + 1] < 0xA0
+        ):
+            raise WireSyntaxError(Fault.UNPARSABLE, i, "no control character")
+    return 0
+
+
+# The grammar: a function takes the offset at which its rule begins and returns the offset behind it or, where
+# the rule does not hold, the inverted offset at which reading stopped: negative, even for offset 0.
+
+cdef inline Py_ssize_t _stopped_at(Py_ssize_t offset) noexcept nogil:
+    return ~offset
+
+
+cdef inline bint _is(Line wire, Py_ssize_t i, int octet) noexcept nogil:
+    return i < wire.length and wire.octets[i] == octet
+
+
+cdef inline bint _is_any(Line wire, Py_ssize_t i, unsigned char bits) noexcept nogil:
+    return i < wire.length and CLASSES[wire.octets[i]] & bits
+
+
+cdef inline Py_ssize_t _skip(Line wire, Py_ssize_t i, unsigned char bits) noexcept nogil:
+    while i < wire.length and CLASSES[wire.octets[i]] & bits:
+        i += 1
+    return i
+
+
+cdef inline Py_ssize_t _skip_blanks(Line wire, Py_ssize_t i) noexcept nogil:
+    while i < wire.length and (wire.octets[i] == c" " or wire.octets[i] == c"\t"):
+        i += 1
+    return i
+
+
+cdef Py_ssize_t _skip_quoted_string(Line wire, Py_ssize_t i) noexcept nogil:
+    i += 1
+    while i < wire.length:
+        if CLASSES[wire.octets[i]] & QTEXT:
+            i += 1
+        elif wire.octets[i] == c'"':
+            return i + 1
+        elif _is(wire, i, c"\\") and i + 1 < wire.length and 0x20 <= wire.octets[i + 1] < 0x7F:
+            i += 2
+        else:
+            break
+    return _stopped_at(i)
+
+
+cdef inline Py_ssize_t _skip_local_part(Line wire, Py_ssize_t i) noexcept nogil:
+    cdef Py_ssize_t atom
+    if _is(wire, i, c'"'):
+        return _skip_quoted_string(wire, i)
+    while True:
+        atom = i
+        i = _skip(wire, i, ATEXT)
+        if i == atom:
+            return _stopped_at(i)
+        if not _is(wire, i, c"."):
+            return i
+        i += 1
+
+
+cdef inline Py_ssize_t _skip_domain(Line wire, Py_ssize_t i) noexcept nogil:
+    while True:
+        if not _is_any(wire, i, LABEL) or wire.octets[i] == c"-" or wire.octets[i] == c"_":
+            return _stopped_at(i)
+        i = _skip(wire, i + 1, LABEL)
+        if not _is(wire, i, c"."):
+            return i
+        i += 1
+
+
+cdef Py_ssize_t _skip_literal(Line wire, Py_ssize_t i) noexcept nogil:
+    """Skip an address literal; whether an IPv6 address is sound shows when it is printed."""
+    cdef Py_ssize_t inside = i + 1
+    cdef Py_ssize_t tag_end
+    if _is_ipv4(wire, inside, &i):
+        return i + 1 if _is(wire, i, c"]") else _stopped_at(i)
+    tag_end = inside
+    while _is_any(wire, tag_end, ALNUM) or _is(wire, tag_end, c"-"):
+        tag_end += 1
+    if not _is(wire, tag_end, c":") or tag_end == inside or wire.octets[tag_end - 1] == c"-":
+        return _stopped_at(tag_end)
+    i = _skip(wire, tag_end + 1, DCONTENT)
+    if i == tag_end + 1 or not _is(wire, i, c"]"):
+        return _stopped_at(i)
+    return i + 1
+
+
+cdef bint _is_ipv4(Line wire, Py_ssize_t i, Py_ssize_t *end) noexcept nogil:
+    """Whether four numbers up to 255 without leading zeros begin there; tells where they end."""
+    cdef int field, value
+    cdef Py_ssize_t digits
+    for field in range(4):
+        if field:
+            if not _is(wire, i, c"."):
+                return False
+            i += 1
+        digits = i
+        value = 0
+        while i < wire.length and i < digits + 3 and c"0" <= wire.octets[i] <= c"9":
+            value = 10 * value + wire.octets[i] - c"0"
+            i += 1
+        if i == digits or value > 255 or (wire.octets[digits] == c"0" and i > digits + 1):
+            return False
+    end[0] = i
+    return True
+
+
+cdef inline Py_ssize_t _find_mailbox(Line wire, Py_ssize_t i, Mailbox *box) noexcept nogil:
+    box.local_start = i
+    i = _skip_local_part(wire, i)
+    if i < 0:
+        return i
+    if not _is(wire, i, c"@"):
+        return _stopped_at(i)
+    box.local_end = i
+    box.is_literal = _is(wire, i + 1, c"[")
+    i = _skip_literal(wire, i + 1) if box.is_literal else _skip_domain(wire, i + 1)
+    box.domain_end = i
+    return i
+
+
+cdef Py_ssize_t _skip_source_route(Line wire, Py_ssize_t i) noexcept nogil:
+    while True:
+        i = _skip_domain(wire, i + 1)
+        if i < 0:
+            return i
+        if _is(wire, i, c":"):
+            return i + 1
+        if not _is(wire, i, c",") or not _is(wire, i + 1, c"@"):
+            return _stopped_at(i)
+        i += 1
+
+
+cdef Py_ssize_t _skip_xtext(Line wire, Py_ssize_t i) noexcept nogil:
+    """Skip what is xtext; the offset at which it stops."""
+    while i < wire.length and 0x21 <= wire.octets[i] < 0x7F and wire.octets[i] != c"=":
+        if wire.octets[i] == c"+":
+            if i + 2 >= wire.length:
+                return i
+            if _hexadecimal(wire.octets[i + 1]) < 0 or _hexadecimal(wire.octets[i + 2]) < 0:
+                return i
+            i += 2
+        i += 1
+    return i
+
+
+cdef inline int _hexadecimal(unsigned char octet) noexcept nogil:
+    if c"0" <= octet <= c"9":
+        return octet - c"0"
+    octet |= 0x20
+    return octet - c"a" + 10 if c"a" <= octet <= c"f" else -1
+
+
+cdef bint _matches(Line wire, Py_ssize_t i, const char *word, Py_ssize_t length) noexcept nogil:
+    """Whether that word, given in lower case, stands there in any case."""
+    cdef Py_ssize_t k
+    if wire.length - i < length:
+        return False
+    for k in range(length):
+        if (wire.octets[i + k] | 0x20) != <unsigned char> word[k]:
+            return False
+    return True
+
+
+cdef inline uint64_t _packed(const unsigned char *octets, Py_ssize_t length) noexcept nogil:
+    """Up to eight letters or digits as one number, upper case turned to lower."""
+    cdef uint64_t word = 0
+    cdef Py_ssize_t i
+    for i in range(length):
+        word = word << 8 | (octets[i] | 0x20)
+    return word
+
+
+cdef Verb _verb(const unsigned char *octets, Py_ssize_t length) noexcept nogil:
+    # Digits keep their value under | 0x20, and no other octet of a word becomes a letter by it.
+    cdef uint64_t word
+    if length == 4:
+        word = _packed(octets, 4)
+        if word == 0x6D61696C:
+            return MAIL
+        if word == 0x72637074:
+            return RCPT
+        if word == 0x64617461:
+            return DATA
+        if word == 0x65686C6F:
+            return EHLO
+        if word == 0x72736574:
+            return RSET
+        if word == 0x71756974:
+            return QUIT
+        if word == 0x6E6F6F70:
+            return NOOP
+        if word == 0x68656C6F:
+            return HELO
+        if word == 0x61757468:
+            return AUTH
+        if word == 0x76726679:
+            return VRFY
+        if word == 0x6578706E:
+            return EXPN
+        if word == 0x68656C70:
+            return HELP
+        if word == 0x6C686C6F:
+            return LHLO
+    elif length == 8:
+        if _packed(octets, 8) == 0x7374617274746C73ULL:
+            return STARTTLS
+    elif length == 7:
+        if _packed(octets, 7) == 0x78636C69656E74ULL:
+            return XCLIENT
+    return UNKNOWN
+
+
+# The results.
+
+cdef object _record(object kind, Py_ssize_t length):
+    # A NamedTuple's own constructor runs Python code; this one allocates the tuple and no more. The caller
+    # fills every item.
+    return PyType_GenericAlloc(<PyTypeObject *> kind, length)
+
+
+cdef inline void _fill(object record, Py_ssize_t i, object item) noexcept:
+    Py_INCREF(item)
+    PyTuple_SET_ITEM(record, i, item)
+
+
+cdef object _make_command(Verb verb, object argument, object path, object parameters):
+    record = _record(Command, 4)
+    _fill(record, 0, VERB_NAMES[verb])
+    _fill(record, 1, argument)
+    _fill(record, 2, path)
+    _fill(record, 3, parameters)
+    return record
+
+
+cdef inline str _text(Line wire, Py_ssize_t start, Py_ssize_t end):
+    return PyUnicode_DecodeUTF8(<const char *> wire.octets + start, end - start, NULL)
+
+
+cdef object _make_path(Line wire, const Mailbox *box, object fault):
+    local_part = _text(wire, box.local_start, box.local_end)
+    domain = _text(wire, box.local_end + 1, box.domain_end)
+    if box.is_literal:
+        domain = _canonical_literal(domain, box.local_end + 1, fault)
+    record = _record(Path, 3)
+    _fill(record, 0, local_part)
+    _fill(record, 1, domain)
+    _fill(record, 2, True if box.is_literal else False)
+    return record
+
+
+cdef str _canonical_literal(str literal, Py_ssize_t offset, object fault):
+    """The literal as it is printed: an IPv6 address shortened, anything else as typed."""
+    if literal[:6].lower() != "[ipv6:":
+        return literal
+    try:
+        # A zone index says something about the peer's links, not ours.
+        if "%" in literal:
+            raise ValueError("zone")
+        address = ipaddress.IPv6Address(literal[6:len(literal) - 1])
+    except ValueError:
+        raise WireSyntaxError(fault, offset, "an IPv6 address") from None
+    if address.ipv4_mapped is not None:
+        return f"[IPv6:::ffff:{address.ipv4_mapped}]"
+    return f"[IPv6:{address}]"
+
+
+cdef object _without_arguments(Verb verb, Py_ssize_t end):
+    if verb == DATA or verb == RSET or verb == QUIT or verb == STARTTLS or verb == UNKNOWN:
+        return BARE_COMMANDS[verb]
+    if verb == NOOP or verb == HELP or verb == VRFY or verb == EXPN:
+        return BARE_COMMANDS[verb]
+    raise WireSyntaxError(Fault.ARGUMENTS, end, "an argument")
+
+
+cdef object _greeting(Line wire, Verb verb, Py_ssize_t start):
+    cdef bint is_literal = _is(wire, start, c"[")
+    cdef Py_ssize_t end = _skip_literal(wire, start) if is_literal else _skip_domain(wire, start)
+    if 0 <= end < wire.length:
+        end = _stopped_at(end)
+    if end < 0:
+        raise WireSyntaxError(Fault.ARGUMENTS, ~end, "a domain or an address literal")
+    name = _text(wire, start, end)
+    if is_literal:
+        _canonical_literal(name, start, Fault.ARGUMENTS)
+    return _make_command(verb, name, None, ())
+
+
+cdef object _path_command(Line wire, Verb verb, Py_ssize_t start):
+    cdef Mailbox box
+    cdef Py_ssize_t end, blanks
+    cdef bint is_mail = verb == MAIL
+    cdef Py_ssize_t keyword = 5 if is_mail else 3
+    if not (_matches(wire, start, "from:", 5) if is_mail else _matches(wire, start, "to:", 3)):
+        raise WireSyntaxError(Fault.ARGUMENTS, start, "FROM:" if is_mail else "TO:")
+    start += keyword
+    if start == wire.length:
+        raise WireSyntaxError(Fault.ARGUMENTS, start, "a path")
+    start = _skip_blanks(wire, start)
+    path = None
+    end = _special_path(wire, start, is_mail)
+    if end >= 0:
+        path = NULL_REVERSE_PATH if is_mail else POSTMASTER
+    else:
+        end = _find_path(wire, start, &box)
+    if end < 0:
+        raise WireSyntaxError(_address_fault(is_mail), ~end, "a mailbox")
+    blanks = _skip_blanks(wire, end)
+    if end < wire.length and (blanks == end or blanks == wire.length):
+        raise WireSyntaxError(_address_fault(is_mail), end, "the end of the line or parameters")
+    if path is None:
+        path = _make_path(wire, &box, _address_fault(is_mail))
+    if blanks == wire.length:
+        return _make_command(verb, None, path, ())
+    return _make_command(verb, None, path, _parameters(wire, blanks))
+
+
+cdef object _address_fault(bint is_mail):
+    return Fault.SENDER if is_mail else Fault.RECIPIENT
+
+
+cdef Py_ssize_t _special_path(Line wire, Py_ssize_t i, bint is_mail) noexcept nogil:
+    """Skip the one path that is no mailbox: the null reverse-path of MAIL, the bare postmaster of RCPT."""
+    if not _is(wire, i, c"<"):
+        return _stopped_at(i)
+    if is_mail:
+        return i + 2 if _is(wire, i + 1, c">") else _stopped_at(i + 1)
+    if _matches(wire, i + 1, "postmaster", 10) and _is(wire, i + 11, c">"):
+        return i + 12
+    return _stopped_at(i + 1)
+
+
+cdef Py_ssize_t _find_path(Line wire, Py_ssize_t i, Mailbox *box) noexcept nogil:
+    if not _is(wire, i, c"<"):
+        return _find_mailbox(wire, i, box)
+    i += 1
+    if _is(wire, i, c"@"):
+        i = _skip_source_route(wire, i)
+        if i < 0:
+            return i
+    i = _find_mailbox(wire, i, box)
+    if i < 0:
+        return i
+    return i + 1 if _is(wire, i, c">") else _stopped_at(i)
+
+
+cdef Py_ssize_t _skip_keyword(Line wire, Py_ssize_t i) noexcept nogil:
+    if not _is_any(wire, i, ALNUM):
+        return _stopped_at(i)
+    while _is_any(wire, i, ALNUM) or _is(wire, i, c"-"):
+        i += 1
+    return i
+
+
+cdef tuple _parameters(Line wire, Py_ssize_t i):
+    cdef list parameters = []
+    cdef Py_ssize_t end, value
+    while True:
+        end = _skip_keyword(wire, i)
+        if end < 0:
+            raise WireSyntaxError(Fault.ARGUMENTS, i, "a parameter")
+        keyword = _text(wire, i, end).upper()
+        content = None
+        i = end
+        if _is(wire, i, c"="):
+            value = i + 1
+            i = _skip(wire, value, VALUE)
+            if i == value:
+                raise WireSyntaxError(Fault.ARGUMENTS, i, "a parameter value")
+            content = _text(wire, value, i)
+        parameters.append((keyword, content))
+        if i == wire.length:
+            return tuple(parameters)
+        i = _expect_blanks(wire, i)
+
+
+cdef Py_ssize_t _expect_blanks(Line wire, Py_ssize_t i) except -1:
+    """Skip the blanks between two arguments."""
+    cdef Py_ssize_t end = _skip_blanks(wire, i)
+    if end == i:
+        raise WireSyntaxError(Fault.ARGUMENTS, i, "a blank or the end of the line")
+    return end
+
+
+cdef object _other_command(Line wire, Verb verb, Py_ssize_t start):
+    if verb == UNKNOWN:
+        return BARE_COMMANDS[UNKNOWN]
+    if verb == AUTH:
+        return _auth(wire, start)
+    if verb == XCLIENT:
+        return _make_command(verb, None, None, _attributes(wire, start))
+    if verb == NOOP or verb == HELP or verb == VRFY or verb == EXPN:
+        return _make_command(verb, _token(wire, start), None, ())
+    raise WireSyntaxError(Fault.ARGUMENTS, start, "the end of the line")
+
+
+cdef object _token(Line wire, Py_ssize_t start):
+    cdef Py_ssize_t end
+    if _is(wire, start, c'"'):
+        end = _skip_quoted_string(wire, start)
+    else:
+        end = _skip(wire, start, ATEXT)
+    if 0 <= end < wire.length:
+        end = _stopped_at(end)
+    if end < 0:
+        raise WireSyntaxError(Fault.ARGUMENTS, ~end, "one atom or quoted string")
+    return _text(wire, start, end)
+
+
+cdef object _auth(Line wire, Py_ssize_t start):
+    cdef Py_ssize_t end = start
+    cdef Py_ssize_t response
+    while _is_any(wire, end, ALNUM) or _is(wire, end, c"-"):
+        end += 1
+    if end == start:
+        raise WireSyntaxError(Fault.ARGUMENTS, start, "a mechanism")
+    mechanism = _text(wire, start, end)
+    if end == wire.length:
+        return _make_command(AUTH, mechanism, None, ())
+    response = _expect_blanks(wire, end)
+    end = _skip(wire, response, BASE64)
+    if end == response or end < wire.length:
+        raise WireSyntaxError(Fault.ARGUMENTS, end, "base64")
+    return _make_command(AUTH, mechanism, None, (("INITIAL", _text(wire, response, end)),))
+
+
+cdef tuple _attributes(Line wire, Py_ssize_t i):
+    cdef list attributes = []
+    cdef Py_ssize_t end, value
+    while True:
+        end = _skip_keyword(wire, i)
+        if end < 0 or not _is(wire, end, c"="):
+            raise WireSyntaxError(Fault.ARGUMENTS, i, "an attribute name and =")
+        value = end + 1
+        name = _text(wire, i, end).upper()
+        i = _skip_xtext(wire, value)
+        attributes.append((name, _text(wire, value, i)))
+        if i == wire.length:
+            return tuple(attributes)
+        i = _expect_blanks(wire, i)

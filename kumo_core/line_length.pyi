@@ -1,0 +1,3 @@
+from typing_extensions import Buffer
+
+def check_line_lengths(data: Buffer, limit: int) -> int: ...

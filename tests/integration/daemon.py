@@ -1,0 +1,155 @@
+"""A real kumod in a process of its own: started with a policy, spoken to over loopback, killed for real."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import smtplib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+STARTED = "initialization complete"
+PATIENCE = 30.0
+"""Seconds after which a daemon that says nothing has failed; a bound, not an expectation."""
+
+POLICY_HEAD = """
+local kumo = require 'kumo'
+local var = '{var}'
+local function spools(flush)
+  for _, name in ipairs {{ 'data', 'meta' }} do
+    kumo.define_spool {{
+      name = name, path = var .. '/spool/' .. name, flush = flush,
+      min_free_space = '0%', min_free_inodes = '0%',
+    }}
+  end
+end
+local function logs()
+  kumo.configure_local_logs {{ log_dir = var .. '/log', min_free_space = '0%', min_free_inodes = '0%' }}
+end
+local function maildir()
+  kumo.on('get_queue_config', function()
+    return kumo.make_queue_config {{
+      protocol = {{ maildir_path = var .. '/maildir/{{{{ domain_part }}}}/{{{{ local_part }}}}' }},
+    }}
+  end)
+end
+"""
+
+
+class Kumod:
+    """One daemon; ``with`` starts and ends it.
+
+    Args:
+        folder: for policy, spool, logs and maildirs.
+        policy: Lua after ``POLICY_HEAD``, which defines ``spools(flush)``, ``logs()`` and ``maildir()``.
+    """
+
+    def __init__(self, folder: Path, policy: str, *, environment: dict[str, str] | None = None) -> None:
+        self.folder = folder
+        self.script = folder / "init.lua"
+        self.script.write_text(POLICY_HEAD.format(var=folder) + policy)
+        self.environment = os.environ | {"PYTHONUNBUFFERED": "1"} | (environment or {})
+        self.lines: list[str] = []
+        self.ports: list[int] = []
+        self.http_port = 0
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Start it and wait until it serves."""
+        self.ports.clear()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "kumo", "--policy", str(self.script)],
+            cwd=self.folder,
+            env=self.environment,
+            stderr=subprocess.PIPE,
+            bufsize=0,  # a line in Python's own buffer would be invisible to select
+        )
+        self.wait_for_line(STARTED)
+
+    def wait_for_line(self, text: str) -> str:
+        """The next line of standard error that contains ``text``; fails when the daemon ends first."""
+        assert self.process.stderr is not None
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            ready, _, _ = select.select([self.process.stderr], [], [], max(0.0, deadline - time.monotonic()))
+            line = self.process.stderr.readline().decode(errors="replace") if ready else ""
+            if not line:
+                output = "".join(self.lines)
+                raise AssertionError(f"kumod ended or fell silent before {text!r}:\n{output}")
+            self.lines.append(line)
+            if match := re.search(r"(smtp|http) listener on \S+:(\d+)", line):
+                if match.group(1) == "smtp":
+                    self.ports.append(int(match.group(2)))
+                else:
+                    self.http_port = int(match.group(2))
+            if text in line:
+                return line
+
+    def wait_until(self, is_so: Callable[[], bool]) -> None:
+        """Look again and again until it is so; what follows fails if it never is."""
+        deadline = time.monotonic() + PATIENCE
+        while not is_so() and time.monotonic() < deadline and self.process.poll() is None:
+            time.sleep(0.01)
+
+    @property
+    def port(self) -> int:
+        return self.ports[0]
+
+    def client(self, port: int | None = None) -> smtplib.SMTP:
+        return smtplib.SMTP(
+            "127.0.0.1", port or self.port, local_hostname="client.example.com", timeout=PATIENCE
+        )
+
+    def stop(self, sig: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to end; its exit status."""
+        self.process.send_signal(sig)
+        _, errors = self.process.communicate(timeout=PATIENCE)
+        self.lines.append(errors.decode(errors="replace"))
+        return self.process.returncode
+
+    def kill(self) -> None:
+        """kill -9; nothing is asked of it any more."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate(timeout=PATIENCE)
+
+    def records(self) -> list[dict[str, Any]]:
+        """All log records, read back by the real zstd."""
+        found = []
+        zstd = shutil.which("zstd")
+        assert zstd is not None
+        for segment in sorted((self.folder / "log").iterdir()):
+            # An unfinished last frame makes zstd complain after it has written what is there.
+            done = subprocess.run([zstd, "-dcf", str(segment)], capture_output=True, check=False)
+            found += [json.loads(line) for line in done.stdout.splitlines()]
+        return found
+
+    def delivered(self) -> Iterator[Path]:
+        """The files in every maildir's ``new``."""
+        return (self.folder / "maildir").glob("*/*/new/*")
+
+
+def run_kumod(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """kumod to its end, for what does not serve."""
+    return subprocess.run(
+        [sys.executable, "-m", "kumo", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )

@@ -1,0 +1,407 @@
+"""Timers and back-pressure to the second, with a transport and a clock that the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kumo.config import EsmtpListener
+from kumo.listener.context import ListenerContext, new_session_id
+from kumo.listener.esmtp_protocol import LINGER, EsmtpProtocol
+from kumo.listener.flow_control import CHECK_INTERVAL
+from kumo.listener.read_buffer import COMMAND_OCTETS, ReadBuffer
+from kumo.smtp import Reply
+from tests.listener.fakes import House
+
+LIMIT = 60.0
+
+
+class Timer:
+    def __init__(self, due: float, callback: Callable[[], None]) -> None:
+        self.due = due
+        self.callback = callback
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
+class Clock:
+    """The part of a loop that a connection uses."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.timers: list[Timer] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        timer = Timer(self.now + seconds, callback)
+        self.timers.append(timer)
+        return timer
+
+    @property
+    def armed(self) -> list[Timer]:
+        return [timer for timer in self.timers if not timer.is_cancelled]
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, timers going off on the way."""
+        end = self.now + seconds
+        while due := [timer for timer in self.armed if timer.due <= end]:
+            timer = min(due, key=lambda one: one.due)
+            self.now = max(self.now, timer.due)
+            self.timers.remove(timer)
+            timer.callback()
+        self.now = end
+
+
+class Transport:
+    """Collects what is written; ``unsent`` is what the peer has not read yet."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.unsent = 0
+        self.is_paused = False
+        self.ending = ""
+
+    def write(self, octets: bytes) -> None:
+        assert not self.ending
+        self.written += octets
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def pause_reading(self) -> None:
+        self.is_paused = True
+
+    def resume_reading(self) -> None:
+        self.is_paused = False
+
+    def is_stopped(self) -> bool:
+        """Whether nothing is read."""
+        return self.is_paused
+
+    def write_eof(self) -> None:
+        self.ending = "eof"
+
+    def close(self) -> None:
+        self.ending = "closed"
+
+    def abort(self) -> None:
+        self.ending = "aborted"
+
+    def taken(self) -> str:
+        """What was written since the last call."""
+        octets, self.written = self.written, b""
+        return octets.decode()
+
+
+class Bench:
+    """One connection on the bench."""
+
+    def __init__(self, **parameters: Any) -> None:
+        self.house = House()
+        self.clock = Clock()
+        self.transport = Transport()
+        config = EsmtpListener(**{"hostname": "mx.example.com", "client_timeout": LIMIT, **parameters})
+        self.context = ListenerContext(
+            config,
+            policy=self.house.policy,
+            receiver=self.house.receiver,
+            admission=self.house.admission,
+            rejection_log=self.house.rejections,
+            metrics=self.house.metrics,
+            read_buffer=ReadBuffer(),
+        )
+        self.context.loop = self.clock  # type: ignore[assignment]
+        self.context.now = self.clock.time
+        self.protocol = EsmtpProtocol(self.context, ("127.0.0.1", 40000), ("127.0.0.1", 25))
+        self.context.sessions.add(self.protocol)
+
+    def connect(self) -> str:
+        self.protocol.connection_made(self.transport)  # type: ignore[arg-type]
+        return self.transport.taken()
+
+    def say(self, octets: bytes) -> str:
+        """What a read of these octets makes the server write."""
+        view = self.protocol.get_buffer(-1)
+        assert len(octets) <= len(view)
+        view[: len(octets)] = octets
+        self.protocol.buffer_updated(len(octets))
+        return self.transport.taken()
+
+
+@pytest.fixture
+async def bench() -> Bench:
+    bench = Bench()
+    assert bench.connect() == "220 mx.example.com KumoMTA\r\n"
+    return bench
+
+
+# --- the client's time limit -------------------------------------------------------------------------
+
+
+async def test_commands_set_no_timers(bench: Bench) -> None:
+    for _ in range(100):
+        bench.clock.advance(0.1)
+        assert bench.say(b"NOOP\r\n") == "250 the goggles do nothing\r\n"
+    assert len(bench.clock.timers) == 1
+
+
+async def test_idle_session_ends_exactly_at_its_limit(bench: Bench) -> None:
+    bench.clock.advance(50)
+    bench.say(b"NOOP\r\n")
+    bench.clock.advance(LIMIT - 0.001)
+    assert bench.transport.written == b""
+    bench.clock.advance(0.001)
+    assert bench.transport.taken() == "421 4.3.2 mx.example.com idle too long\r\n"
+    assert bench.transport.ending == "eof"
+
+
+async def test_octets_that_make_no_line_are_progress(bench: Bench) -> None:
+    for octet in (b"N", b"O", b"O", b"P"):
+        bench.clock.advance(LIMIT - 1)
+        assert bench.say(octet) == ""
+    assert bench.say(b"\r\n") == "250 the goggles do nothing\r\n"
+
+
+async def test_limit_starts_anew_when_policy_has_answered(bench: Bench) -> None:
+    answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    bench.house.policy.answers["mail_from"] = lambda *_: answer
+    bench.say(b"MAIL FROM:<>\r\n")
+    # Not a multiple of the limit: the timer is not to go off just then.
+    bench.clock.advance(10.5 * LIMIT)
+    assert bench.transport.ending == ""
+    answer.set_result(None)
+    await asyncio.sleep(0)
+    assert bench.transport.taken() == "250 OK <>\r\n"
+    bench.clock.advance(LIMIT - 0.001)
+    assert bench.transport.written == b""
+    bench.clock.advance(0.001)
+    assert bench.transport.taken() == "421 4.3.2 mx.example.com idle too long\r\n"
+
+
+async def test_connection_that_is_lost_leaves_no_timer(bench: Bench) -> None:
+    bench.protocol.connection_lost(None)
+    assert bench.clock.armed == []
+    assert bench.context.sessions == set()
+
+
+# --- closing -----------------------------------------------------------------------------------------
+
+
+async def test_quit_closes_without_lingering(bench: Bench) -> None:
+    assert bench.say(b"QUIT\r\n") == "221 So long, and thanks for all the fish!\r\n"
+    assert bench.transport.ending == "closed"
+
+
+async def test_hanging_up_lingers_for_two_seconds_at_most(bench: Bench) -> None:
+    bench.protocol.shut_down()
+    assert bench.transport.taken() == "421 4.3.2 mx.example.com shutting down\r\n"
+    assert bench.transport.ending == "eof"
+    assert bench.say(b"NOOP\r\n") == ""
+    bench.clock.advance(LINGER - 0.001)
+    assert bench.transport.ending == "eof"
+    bench.clock.advance(0.001)
+    assert bench.transport.ending == "aborted"
+
+
+async def test_peer_that_closes_ends_the_lingering(bench: Bench) -> None:
+    bench.protocol.shut_down()
+    assert bench.protocol.eof_received() is False
+
+
+async def test_peer_that_has_closed_is_not_lingered_for(bench: Bench) -> None:
+    bench.house.receiver.answer = Reply(421, "bye")
+    bench.say(b"MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\nx\r\n")
+    assert bench.protocol.eof_received() is True
+    assert bench.transport.ending == "closed"
+
+
+async def test_close_that_nobody_reads_is_given_up(bench: Bench) -> None:
+    bench.clock.advance(LIMIT / 2)
+    bench.say(b"QUIT\r\n")
+    bench.transport.unsent = 43
+    bench.clock.advance(LIMIT - 0.001)
+    assert bench.transport.ending == "closed"
+    bench.clock.advance(CHECK_INTERVAL + 0.001)
+    assert bench.transport.ending == "aborted"
+
+
+async def test_idle_peer_with_unread_replies_is_dropped_without_another(bench: Bench) -> None:
+    bench.transport.unsent = 100
+    bench.clock.advance(LIMIT)
+    assert bench.transport.written == b""
+    assert bench.transport.ending == "aborted"
+
+
+# --- back-pressure -----------------------------------------------------------------------------------
+
+
+async def test_full_transport_stops_reading_until_it_is_read(bench: Bench) -> None:
+    bench.protocol.pause_writing()
+    assert bench.transport.is_stopped()
+    bench.protocol.resume_writing()
+    assert not bench.transport.is_stopped()
+
+
+async def test_writing_without_progress_is_given_up_at_the_limit(bench: Bench) -> None:
+    bench.transport.unsent = 70_000
+    bench.protocol.pause_writing()
+    bench.clock.advance(LIMIT - 0.001)
+    assert bench.transport.ending == ""
+    bench.clock.advance(CHECK_INTERVAL)
+    assert bench.transport.ending == "aborted"
+
+
+async def test_writing_with_some_progress_goes_on(bench: Bench) -> None:
+    bench.transport.unsent = 70_000
+    bench.protocol.pause_writing()
+    for _ in range(5):
+        bench.clock.advance(LIMIT - 2 * CHECK_INTERVAL)
+        bench.transport.unsent -= 1
+    assert bench.transport.ending == ""
+    bench.clock.advance(LIMIT + 2 * CHECK_INTERVAL)
+    assert bench.transport.ending == "aborted"
+
+
+async def test_what_is_added_to_unsent_octets_is_no_progress(bench: Bench) -> None:
+    bench.transport.unsent = 70_000
+    bench.protocol.pause_writing()
+    for _ in range(100):
+        bench.clock.advance(1)
+        bench.transport.unsent += 1
+    assert bench.transport.ending == "aborted"
+
+
+async def test_limit_of_the_client_starts_anew_when_writing_resumes(bench: Bench) -> None:
+    bench.transport.unsent = 70_000
+    bench.protocol.pause_writing()
+    for _ in range(4):
+        bench.clock.advance(LIMIT / 2)
+        bench.transport.unsent -= 1000
+    bench.transport.unsent = 0
+    bench.protocol.resume_writing()
+    bench.clock.advance(LIMIT - 0.001)
+    assert bench.transport.written == b""
+    bench.clock.advance(0.001 + CHECK_INTERVAL)
+    assert bench.transport.taken() == "421 4.3.2 mx.example.com idle too long\r\n"
+
+
+async def test_one_read_is_kept_while_policy_thinks_and_no_second_one(bench: Bench) -> None:
+    answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    bench.house.policy.answers["mail_from"] = lambda *_: answer
+    bench.say(b"MAIL FROM:<>\r\n")
+    assert not bench.transport.is_stopped()
+    bench.say(b"NOOP\r\n")
+    assert bench.transport.is_stopped()
+    answer.set_result(None)
+    await asyncio.sleep(0)
+    assert bench.transport.taken() == "250 OK <>\r\n250 the goggles do nothing\r\n"
+    assert not bench.transport.is_stopped()
+
+
+async def test_reading_stays_stopped_while_one_verdict_follows_another(bench: Bench) -> None:
+    loop = asyncio.get_running_loop()
+    answers: list[asyncio.Future[None]] = [loop.create_future(), loop.create_future()]
+    waiting = iter(answers)
+    bench.house.policy.answers = {"mail_from": lambda *_: next(waiting), "rcpt_to": lambda *_: next(waiting)}
+    bench.say(b"MAIL FROM:<>\r\nRCPT TO:<b@example.org>\r\n")
+    bench.say(b"NOOP\r\n")
+    answers[0].set_result(None)
+    await asyncio.sleep(0)
+    assert bench.transport.is_stopped()
+    bench.protocol.pause_writing()
+    answers[1].set_result(None)
+    await asyncio.sleep(0)
+    assert bench.transport.is_stopped()
+    bench.protocol.resume_writing()
+    assert not bench.transport.is_stopped()
+
+
+async def test_resumed_writing_does_not_read_past_a_waiting_verdict(bench: Bench) -> None:
+    answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    bench.house.policy.answers["mail_from"] = lambda *_: answer
+    bench.say(b"MAIL FROM:<>\r\n")
+    bench.protocol.pause_writing()
+    bench.protocol.resume_writing()
+    assert bench.transport.is_stopped()
+    answer.set_result(None)
+    await asyncio.sleep(0)
+    assert not bench.transport.is_stopped()
+
+
+async def test_large_read_with_a_message_in_it_stops_reading_at_once() -> None:
+    bench = Bench(data_buffer_size=131072)
+    answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    bench.house.receiver.answer = lambda: answer
+    bench.connect()
+    bench.say(b"MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n")
+    bench.say(b"x\r\n.\r\n" + b"NOOP\r\n" * 12_000)
+    assert bench.transport.is_stopped()
+    answer.set_result(Reply(250, "OK ids=1"))
+    await asyncio.sleep(0)
+    assert bench.transport.taken().startswith("250 OK ids=1\r\n250 the goggles")
+    assert not bench.transport.is_stopped()
+
+
+async def test_reads_are_as_long_as_what_is_read_allows() -> None:
+    bench = Bench(data_buffer_size=99)
+    bench.connect()
+    assert len(bench.protocol.get_buffer(-1)) == COMMAND_OCTETS
+    bench.say(b"MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n")
+    assert len(bench.protocol.get_buffer(-1)) == 99
+    bench.say(b"x\r\n.\r\n")
+    assert len(bench.protocol.get_buffer(-1)) == COMMAND_OCTETS
+
+
+@pytest.mark.parametrize(
+    ("octets", "asked", "given"),
+    [
+        (131072, 131072, 131072),
+        (131072, 10**12, 131072),
+        (10**12, 10**12, 4194304),
+        (1, 65536, 65536),
+        (131072, 0, 1),
+        (131072, 1, 1),
+    ],
+)
+def test_views_of_the_read_buffer_are_bounded(octets: int, asked: int, given: int) -> None:
+    assert len(ReadBuffer(octets).view(asked)) == given
+
+
+async def test_events_after_the_end_do_nothing(bench: Bench) -> None:
+    protocol = bench.protocol
+    protocol.connection_lost(None)
+    protocol.buffer_updated(1)
+    assert protocol.eof_received() is False
+    protocol.pause_writing()
+    protocol.resume_writing()
+    protocol.shut_down()
+    protocol.abort()
+    assert bench.transport.written == b""
+    assert bench.transport.ending == ""
+
+
+async def test_connection_lost_before_it_was_made_is_not_counted() -> None:
+    bench = Bench()
+    bench.protocol.shut_down()
+    bench.protocol.connection_lost(None)
+    assert bench.house.metrics.connection_count == {}
+
+
+async def test_connections_own_no_dict_and_no_buffer(bench: Bench) -> None:
+    assert not hasattr(bench.protocol, "__dict__")
+
+
+def test_session_ids_are_version_4_uuids() -> None:
+    ids = {new_session_id() for _ in range(200)}
+    assert len(ids) == 200
+    for one in ids:
+        parsed = uuid.UUID(one)
+        assert (str(parsed), parsed.version, parsed.variant) == (one, 4, uuid.RFC_4122)

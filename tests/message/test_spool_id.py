@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kumo.message import SpoolIdSource, created_at, created_ticks, is_spool_id
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=100, deadline=None)
+def test_an_id_is_a_version_1_uuid_that_tells_when_it_was_made(second: int) -> None:
+    spool_id = SpoolIdSource(node=0x0123456789AB).new_id(second)
+    as_uuid = uuid.UUID(hex=spool_id)
+    assert as_uuid.version == 1
+    assert as_uuid.variant == uuid.RFC_4122
+    assert as_uuid.node == 0x0123456789AB
+    assert is_spool_id(spool_id)
+    assert created_at(spool_id) == second
+    assert created_ticks(spool_id) == as_uuid.time - uuid.UUID("13814000-1dd2-11b2-8000-000000000000").time
+
+
+def test_ids_differ_when_the_clock_stands_still_or_steps_back() -> None:
+    source = SpoolIdSource(node=1)
+    ids = [source.new_id(now) for now in (1000.0, 1000.0, 999.0, 0.0, 1000.0)]
+    assert len(set(ids)) == len(ids)
+    ticks = [created_ticks(spool_id) for spool_id in ids]
+    assert ticks == sorted(ticks)
+
+
+def test_the_known_id_of_the_manual_is_one() -> None:
+    assert is_spool_id("d7ef132b5d7711eea8c8000c29c33806")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "d7ef132b5d7711eea8c8000c29c3380",
+        "D7EF132B5D7711EEA8C8000C29C33806",
+        "d7ef132b5d7741eea8c8000c29c33806",
+        "d7ef132b-5d77-11ee-a8c8-000c29c33806",
+        "g7ef132b5d7711eea8c8000c29c33806",
+        "..ef132b5d7711eea8c8000c29c33806",
+    ],
+)
+def test_other_texts_are_no_ids(text: str) -> None:
+    assert not is_spool_id(text)

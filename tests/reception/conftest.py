@@ -1,0 +1,144 @@
+"""Fakes for everything reception asks; each keeps a common journal, so that order can be asserted."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from kumo.config import EsmtpListener
+from kumo.maybe_awaitable import MaybeAwaitable
+from kumo.message import Connection, Message, SpoolIdSource
+from kumo.reception import Reception
+from kumo.smtp import (
+    NOTHING_DECLARED,
+    ContentReceived,
+    RecipientParameters,
+    parse_envelope_address,
+)
+from kumo_core import DataScanner, unstuff
+
+Handler = Callable[..., Any]
+
+
+def transaction(
+    stream: bytes = b"Subject: x\r\n\r\nhello\r\n.\r\n",
+    *,
+    sender: str = "a@example.com",
+    recipients: Sequence[str] = ("b@example.org",),
+    limit: int = 998,
+) -> ContentReceived:
+    """What a session hands over for these octets after DATA."""
+    scanner = DataScanner(limit)
+    assert scanner.scan(stream) == len(stream)
+    assert scanner.complete
+    addresses = tuple(parse_envelope_address(recipient) for recipient in recipients)
+    return ContentReceived(
+        sender=parse_envelope_address(sender),
+        recipients=addresses,
+        declared=NOTHING_DECLARED,
+        recipients_declared=(RecipientParameters(),) * len(addresses),
+        content=unstuff(stream[:-3]),
+        report=scanner.report(),
+    )
+
+
+async def settle(answer: MaybeAwaitable[Any]) -> Any:
+    """The answer, awaited if it has to be."""
+    return await answer if hasattr(answer, "__await__") else answer
+
+
+@dataclass
+class World:
+    """Policy, store, queues and log in one; a handler replaces the harmless answer of its name."""
+
+    handlers: dict[str, Handler] = field(default_factory=dict)
+    journal: list[tuple[str, Any]] = field(default_factory=list)
+    stored: dict[str, tuple[bytes, dict[str, Any]]] = field(default_factory=dict)
+    queued: list[Message] = field(default_factory=list)
+
+    def _ask(self, name: str, note: Any, *arguments: Any) -> Any:
+        self.journal.append((name, note))
+        handler = self.handlers.get(name)
+        return handler(*arguments) if handler else None
+
+    def on_data(self, message: Message, connection: Connection) -> Any:
+        return self._ask("data", [str(r) for r in message.recipients], message, connection)
+
+    def on_split_transaction(
+        self, message: Message, connection: Connection
+    ) -> Any:
+        return self._ask("split", len(message.recipients), message, connection)
+
+    def on_message_received(self, message: Message, connection: Connection) -> Any:
+        return self._ask("received", [str(r) for r in message.recipients], message, connection)
+
+    def resolve(self, name: str) -> Any:
+        return self._ask("resolve", name, name)
+
+    def store(self, messages: Sequence[Message]) -> Awaitable[None]:
+        async def store() -> None:
+            await asyncio.sleep(0)
+            self._ask("store", [m.id for m in messages], messages)
+            for message in messages:
+                self.stored[message.id] = (b"".join(message.segments), dict(message.meta))
+
+        return store()
+
+    def remove(self, messages: Sequence[Message]) -> Awaitable[None]:
+        async def remove() -> None:
+            self._ask("remove", [m.id for m in messages], messages)
+            for message in messages:
+                self.stored.pop(message.id, None)
+
+        return remove()
+
+    def log_reception(self, message: Message, connection: Connection, queue: str) -> Any:
+        return self._ask("log", queue, message, connection, queue)
+
+    def insert(self, message: Message) -> None:
+        self._ask("insert", message.id, message)
+        self.queued.append(message)
+
+    @property
+    def order(self) -> list[str]:
+        return [name for name, _ in self.journal]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def connection() -> Connection:
+    return Connection(
+        peer_ip="192.0.2.7",
+        peer_port=4321,
+        local_ip="192.0.2.1",
+        local_port=25,
+        session_id="6f1b0a52-2b3c-4d7e-8f90-123456789abc",
+        hostname="mx.example.net",
+        meta={"reception_protocol": "ESMTP"},
+        ehlo_domain="client.example.com",
+    )
+
+
+MakeReception = Callable[..., Reception]
+
+
+@pytest.fixture
+def make_reception(world: World) -> MakeReception:
+    """A reception over the fake world; keyword arguments are listener parameters."""
+    ids = SpoolIdSource(node=0x0A0B0C0D0E0F)
+    seconds = itertools.count(1_700_000_000)
+
+    def make(**parameters: Any) -> Reception:
+        listener = EsmtpListener(**parameters)
+        return Reception(listener, world, world, world, world, lambda: ids.new_id(next(seconds)))
+
+    return make

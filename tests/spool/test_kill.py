@@ -1,0 +1,100 @@
+"""kill -9 for real: another process stores, dies, and what it promised is looked for."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from kumo.message import Message
+from kumo.spool import Spool
+from tests.spool.samples import configs, entry_files, files_of
+from tests.spool.victim import digest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def victim(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.spool.victim", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+
+
+def lines_of(output: IO[str] | None) -> IO[str]:
+    assert output is not None
+    return output
+
+
+async def messages_of(root: Path) -> dict[str, Message]:
+    spool = Spool.open(*configs(root))
+    found = {}
+    async for message in spool.entries():
+        await spool.load_content(message)
+        assert message.id not in found
+        found[message.id] = message
+    await spool.close()
+    return found
+
+
+def promised(lines: Sequence[str]) -> list[dict[str, str]]:
+    """What each complete line says: digests by id of one transaction."""
+    return [
+        dict(part.split(" ") for part in line.rstrip("\n").split("|"))
+        for line in lines
+        if line.endswith("\n")
+    ]
+
+
+@pytest.mark.parametrize("mode", ["kill", "flush"])
+@pytest.mark.parametrize("seed", range(2))
+def test_everything_that_was_promised_is_there_to_the_octet(tmp_path: Path, mode: str, seed: int) -> None:
+    process = victim(str(tmp_path), "stream", mode)
+    output = lines_of(process.stdout)
+    wanted = random.Random(f"{mode} {seed}").randint(1, 150)  # noqa: S311 - a seeded point in time
+    lines = [output.readline() for _ in range(wanted)]
+    process.kill()
+    lines += output.readlines()
+    output.close()
+    assert process.wait(60) == -9
+    transactions = promised(lines)
+    assert len(transactions) >= wanted
+    found = asyncio.run(messages_of(tmp_path))
+    for transaction in transactions:
+        for spool_id, expected in transaction.items():
+            assert digest(found[spool_id]) == expected
+    # What was not promised may be there, but as a whole.
+    unpromised = set(found) - {spool_id for transaction in transactions for spool_id in transaction}
+    assert len(unpromised) <= 4 * 3
+    left = [name for name in entry_files(tmp_path) if "/quarantine/" not in name]
+    assert left == files_of(*found.values())
+
+
+@pytest.mark.parametrize("options", [(), ("flush",), ("update",)], ids=["new", "flush", "update"])
+def test_a_transaction_killed_at_any_call_is_there_as_a_whole_or_not_at_all(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    process = victim(str(tmp_path), "each", *options)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    outcomes = [line.split() for line in output.splitlines()]
+    assert [signal for *_, signal in outcomes] == ["9"] * (len(outcomes) - 1) + ["0"]
+    survived = []
+    for number, (*ids, _) in enumerate(outcomes):
+        root = tmp_path / str(number)
+        found = asyncio.run(messages_of(root))
+        survived.append(set(found) == set(ids))
+        assert survived[-1] or set(found) == ({ids[0]} if options == ("update",) else set())
+        for spool_id, message in found.items():
+            assert message.content == b"Received: by kumo\r\n" + bytes([65 + ids.index(spool_id)]) * 3000
+        left = [name for name in entry_files(root) if "/quarantine/" not in name]
+        assert left == files_of(*found.values())
+    # Once it is committed it stays committed, and there are calls before and after that point.
+    assert survived == sorted(survived)
+    assert survived.count(False) > 10
+    assert survived.count(True) > 3

@@ -1,0 +1,90 @@
+"""A process that stores messages until it is killed, by the test or by its own file operations.
+
+``python -m tests.spool.victim ROOT stream [flush]`` prints ``{id} {digest}`` once a message is stored.
+``python -m tests.spool.victim ROOT each [flush] [update]`` stores three messages in one call, in a process
+of its own for each file operation that takes, which kills itself there; ROOT/0, ROOT/1 … are the spools.
+Each prints its ids and the signal that ended it; the last one, which nothing ends, 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import random
+import sys
+from pathlib import Path
+
+from kumo.message import Message
+from kumo.spool import Spool
+from tests.spool.faults import InstrumentedFiles, killing_at
+from tests.spool.samples import Stores, configs, make_message, new_id
+
+
+def digest(message: Message) -> str:
+    envelope = f"{','.join(map(str, message.recipients))} {message.meta['n']}"
+    return hashlib.sha256(message.content + envelope.encode()).hexdigest()
+
+
+async def stream(root: Path, *, flush: bool) -> None:
+    spool = Spool.open(*configs(root, flush=flush))
+    source = random.Random(7)  # noqa: S311 - a seeded corpus
+
+    async def session(number: int) -> None:
+        for count in range(10_000):
+            messages = [
+                make_message(
+                    recipients=("b@example.org", "c@example.net")[: source.randint(1, 2)],
+                    meta={"n": f"{number}/{count}"},
+                    body=source.randbytes(source.randint(0, 8000)),
+                )
+                for _ in range(source.randint(1, 3))
+            ]
+            await spool.store(messages)
+            ids = [f"{message.id} {digest(message)}" for message in messages]
+            sys.stdout.write("|".join(ids) + "\n")
+            sys.stdout.flush()
+
+    await asyncio.gather(*map(session, range(4)))
+
+
+def kill_at_each_call(root: Path, *, flush: bool, update: bool) -> None:
+    for number in range(1000):
+        sys.stdout.flush()
+        child = os.fork()
+        if child == 0:
+            store_three(root / str(number), number, flush=flush, update=update)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(f"{os.WTERMSIG(status)}\n")
+        if status == 0:
+            return
+
+
+def store_three(root: Path, number: int, *, flush: bool, update: bool) -> None:
+    files = InstrumentedFiles()
+    stores = Stores(root, flush=flush, files=files)
+    # The same ids in each process, so that the directories to make and with them the calls are the same.
+    messages = [
+        make_message(spool_id=new_id(1.7e9 + n), meta={"n": 1}, body=bytes([65 + n]) * 3000) for n in range(3)
+    ]
+    if update:
+        stores.store([messages[0]])
+        messages[0].is_stored = True
+    sys.stdout.write("".join(f"{message.id} " for message in messages))
+    sys.stdout.flush()
+    files.calls.clear()
+    files.before = killing_at(number)
+    stores.store(messages)
+
+
+def main(root: Path, mode: str, *options: str) -> None:
+    flush = "flush" in options
+    if mode == "stream":
+        asyncio.run(stream(root, flush=flush))
+    else:
+        kill_at_each_call(root, flush=flush, update="update" in options)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -1,0 +1,57 @@
+"""The extensions are compiled, the sdist has their sources, the commands are there."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kumo
+import kumo_core
+from kumo._version import KUMOMTA_VERSION, __version__
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES = ["command", "crlf", "data_scanner", "line_length", "transparency"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_kernels_are_compiled(name: str) -> None:
+    module = importlib.import_module(f"kumo_core.{name}")
+    assert module.__file__ is not None
+    assert module.__file__.endswith(".so")
+
+
+def test_every_kernel_is_listed_for_the_build() -> None:
+    assert sorted(path.stem for path in (ROOT / "kumo_core").glob("*.pyx")) == MODULES
+    assert repr(tuple(MODULES)).replace("'", '"') in (ROOT / "setup.py").read_text()
+
+
+def test_every_kernel_has_a_stub() -> None:
+    assert sorted(path.stem for path in (ROOT / "kumo_core").glob("*.pyi")) == MODULES
+
+
+@pytest.mark.parametrize("package", [kumo, kumo_core])
+def test_packages_are_typed(package: object) -> None:
+    assert (Path(str(package.__file__)).parent / "py.typed").exists()  # type: ignore[attr-defined]
+
+
+def test_module_and_version_flag() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "kumo", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"kumod {__version__} (answers to KumoMTA {KUMOMTA_VERSION})\n"
+
+
+def test_a_checkout_without_extensions_says_how_to_build_them(tmp_path: Path) -> None:
+    package = tmp_path / "kumo_core"
+    package.mkdir()
+    for name in ("__init__.py", "errors.py"):
+        (package / name).write_text((ROOT / "kumo_core" / name).read_text())
+    done = subprocess.run(
+        [sys.executable, "-c", "import kumo_core"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "make build" in done.stderr
