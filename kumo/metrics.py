@@ -209,7 +209,12 @@ class Metrics:
     """
 
     def __init__(self) -> None:
-        # Sessions.
+        self._add_sessions()
+        self._add_messages()
+        self._add_resources()
+        self._add_policy()
+
+    def _add_sessions(self) -> None:
         self.connection_count = _gauge("connection_count", "service", "Connections that are open.")
         self.total_connection_count = _counter(
             "total_connection_count", "service", "Connections accepted so far."
@@ -222,7 +227,17 @@ class Metrics:
             "service",
             "Replies with a 4xx or 5xx code that were logged as Rejection.",
         )
-        # Messages.
+        self.smtpsrv_transaction_duration = Histogram(
+            "smtpsrv_transaction_duration", "Seconds from MAIL to the end of its transaction."
+        )
+        self.smtpsrv_read_data_duration = Histogram(
+            "smtpsrv_read_data_duration", "Seconds from the 354 reply to end-of-data."
+        )
+        self.smtpsrv_process_data_duration = Histogram(
+            "smtpsrv_process_data_duration", "Seconds from end-of-data to its reply."
+        )
+
+    def _add_messages(self) -> None:
         self.total_messages_received = _counter(
             "total_messages_received", "service", "Transactions that reached their end-of-data."
         )
@@ -233,30 +248,17 @@ class Metrics:
         self.total_messages_fail = _counter(
             "total_messages_fail", "service", "Messages that failed for good."
         )
-        self.smtpsrv_transaction_duration = Histogram(
-            "smtpsrv_transaction_duration", "Seconds from MAIL to the end of its transaction."
-        )
-        self.smtpsrv_read_data_duration = Histogram(
-            "smtpsrv_read_data_duration", "Seconds from the 354 reply to end-of-data."
-        )
-        self.smtpsrv_process_data_duration = Histogram(
-            "smtpsrv_process_data_duration", "Seconds from end-of-data to its reply."
-        )
-        # Queues.
         self.scheduled_count = _gauge("scheduled_count", "queue", "Messages in a scheduled queue.")
         self.scheduled_count_total = Number(
             "scheduled_count_total", MetricKind.GAUGE, "Messages in all scheduled queues."
         )
         self.scheduled_queue_count = Number("scheduled_queue_count", MetricKind.GAUGE, "Scheduled queues.")
-        # Memory and disk.
-        self.message_count = Number("message_count", MetricKind.GAUGE, "Messages that this process knows of.")
-        self.message_data_resident_count = Number(
-            "message_data_resident_count", MetricKind.GAUGE, "Messages whose content is in memory."
-        )
+
+    def _add_resources(self) -> None:
+        self.message_count = Number("message_count", MetricKind.GAUGE, "Messages in the queues.")
         self.memory_usage = Number(
             "memory_usage", MetricKind.GAUGE, "Octets of memory that this process uses."
         )
-        self.memory_limit = Number("memory_limit", MetricKind.GAUGE, "Octets of memory that it may use.")
         self.disk_free_bytes = _gauge("disk_free_bytes", "name", "Octets free on a monitored path.")
         self.disk_free_percent = _gauge(
             "disk_free_percent", "name", "Free space of a monitored path in percent."
@@ -265,17 +267,10 @@ class Metrics:
         self.disk_free_inodes_percent = _gauge(
             "disk_free_inodes_percent", "name", "Free inodes of a monitored path in percent."
         )
-        # Policy and logs.
-        self.lua_load_count = Number("lua_load_count", MetricKind.COUNTER, "Lua states made so far.")
-        self.lua_count = Number("lua_count", MetricKind.GAUGE, "Lua states alive.")
+
+    def _add_policy(self) -> None:
         self.lua_event_started = _counter("lua_event_started", "event", "Events handed to Lua handlers.")
         self.lua_event_latency = HistogramSeries("lua_event_latency", "event", "Seconds an event took.")
-        self.log_submit_full = _counter(
-            "log_submit_full", "logger", "Records that had to wait for their logger."
-        )
-        self.log_submit_latency = HistogramSeries(
-            "log_submit_latency", "logger", "Seconds until a logger took a record."
-        )
 
     def families(self) -> Iterator[Family]:
         """Every metric with the values of the moment it is yielded at."""

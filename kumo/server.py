@@ -14,6 +14,8 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack
 
+import psutil
+
 from kumo.config import LocalLogs
 from kumo.config import Spool as SpoolConfig
 from kumo.egress import MaildirDeliverer
@@ -21,7 +23,7 @@ from kumo.errors import ConfigError, KumoError
 from kumo.health import Admission, DiskMonitor, MonitoredPath
 from kumo.http import HttpServer
 from kumo.listener import EsmtpServer, ReadBuffer
-from kumo.logs import Logs, find_node_id
+from kumo.logs import Logs, find_node_id, set_diagnostics_filter
 from kumo.maybe_awaitable import is_awaitable
 from kumo.message import Message, SpoolIdSource
 from kumo.metrics import Metrics
@@ -82,6 +84,8 @@ class Server:
         self._engine.load(self._policy)
         await self._engine.start()
         declarations = self._engine.declarations
+        if text := declarations.knobs.get("set_diagnostic_log_filter"):
+            set_diagnostics_filter(text)
         problems = declaration_problems(declarations)
         if problems:
             raise ConfigError("; ".join(problems))
@@ -150,7 +154,9 @@ class Server:
         spool: Spool,
         queues: ScheduledQueues,
     ) -> None:
-        read_buffer = ReadBuffer()
+        read_buffer = ReadBuffer(
+            max((config.data_buffer_size for config in declarations.listeners), default=1)
+        )
         session_events = SessionEvents(self._engine)
         reception_events = ReceptionEvents(self._engine)
         for config in declarations.listeners:
@@ -173,6 +179,9 @@ class Server:
 
     def _watch_metrics(self, queues: ScheduledQueues, disk: DiskMonitor) -> None:
         metrics = self._metrics
+        process = psutil.Process()
+        metrics.memory_usage.watch(lambda: process.memory_info().rss)
+        metrics.message_count.watch(lambda: sum(queues.counts().values()))
         metrics.scheduled_count.watch(queues.counts)
         metrics.scheduled_count_total.watch(lambda: sum(queues.counts().values()))
         metrics.scheduled_queue_count.watch(lambda: len(queues.counts()))
@@ -286,7 +295,9 @@ def _monitored_paths(declarations: Declarations) -> list[MonitoredPath]:
     folders: list[tuple[str, str, SpoolConfig | LocalLogs]] = [
         (f"{spool.name} spool", spool.path, spool) for spool in declarations.spools
     ]
-    folders += [(f"log dir {logs.log_dir}", logs.log_dir, logs) for logs in declarations.local_logs]
+    for logs in declarations.local_logs:
+        directories = {logs.log_dir, *(of.log_dir or logs.log_dir for of in logs.per_record.values())}
+        folders += [(f"log dir {directory}", directory, logs) for directory in sorted(directories)]
     return [
         MonitoredPath(
             name=name, path=path, min_free_space=of.min_free_space, min_free_inodes=of.min_free_inodes

@@ -218,7 +218,7 @@ class LuaState:
             PolicyError: any other failure.
         """
         self.bridge.set_search_path(_octets_of_path(str(Path(path).parent)))
-        self.watchdog.begin(None, is_startup=True)
+        self.watchdog.begin(None, True)
         try:
             outcome = self.bridge.load_script(_octets_of_path(path))
         except LuaError as error:
@@ -293,13 +293,15 @@ class LuaState:
         Raises:
             MemoryError: there is no room.
         """
-        if octets < _SHORT_OCTETS or self._runtime is None:
-            return
-        limit = self.surroundings.limits.memory
-        if self._runtime.get_memory_used() + octets > limit:
-            self._runtime.gccollect()
-            if self._runtime.get_memory_used() + octets > limit:
-                raise MemoryError(_OUT_OF_MEMORY)
+        if octets >= _SHORT_OCTETS and not self._has_room(octets):
+            raise MemoryError(_OUT_OF_MEMORY)
+
+    def _has_room(self, octets: int) -> bool:
+        runtime, limit = self._runtime, self.surroundings.limits.memory
+        if runtime.get_memory_used() + octets > limit:
+            runtime.gccollect()
+            return bool(runtime.get_memory_used() + octets <= limit)
+        return True
 
     def _with_room(self, reply: tuple[Any, ...]) -> tuple[Any, ...]:
         try:
@@ -309,13 +311,6 @@ class LuaState:
         except MemoryError as error:
             return False, error
         return reply
-
-    def check_memory(self, event: str) -> None:
-        """Have the state replaced when what it keeps has grown past the limit; called between handlers."""
-        if self._runtime.get_memory_used() > self.surroundings.limits.memory:
-            self._runtime.gccollect()
-            if self._runtime.get_memory_used() > self.surroundings.limits.memory:
-                self.surroundings.on_memory_overrun(event)
 
     # --- LuaSide --------------------------------------------------------------------------------
 
@@ -365,14 +360,18 @@ class LuaState:
         self._objects[number] = None
         return number
 
-    def forget_dead(self) -> None:
-        """Let go of what Lua's collector has found unused; called between handlers."""
-        if not self._objects:
-            return
-        dead = self.bridge.take_dead()
-        for number in dead if type(dead) is tuple else () if dead is None else (dead,):
-            self._objects.pop(number, None)
-            self.messages.pop(number, None)
+    def tidy(self, event: str) -> None:
+        """Let go of what Lua's collector has found unused, and look at the memory; called between handlers.
+
+        A state that keeps more than it may is replaced before a handler fails for it.
+        """
+        if self._objects:
+            dead = self.bridge.take_dead()
+            for number in dead if type(dead) is tuple else () if dead is None else (dead,):
+                self._objects.pop(number, None)
+                self.messages.pop(number, None)
+        if not self._has_room(0):
+            self.surroundings.on_memory_overrun(event)
 
     def close(self) -> None:
         """Give the runtime up. No handler may be active."""

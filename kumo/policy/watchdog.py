@@ -34,21 +34,26 @@ class Limits:
 class Watchdog:
     """Knows what runs and since when; one for each Lua state, which runs one thing at a time."""
 
-    __slots__ = ("_clock", "_limits", "_next_word", "current", "is_startup", "started")
+    __slots__ = ("_clock", "_limits", "_next_word", "_slow", "current", "is_startup", "started")
 
     _QUIET_SECONDS = 10.0
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = monotonic) -> None:
         self._limits = limits
         self._clock = clock
+        self._slow = limits.slow_seconds
         self._next_word: dict[str, float] = {}
         self.current: str | None = None
         """Event being dispatched; None: the script itself."""
         self.is_startup = True
         self.started = 0.0
 
-    def begin(self, event: str | None, *, is_startup: bool = False) -> float:
+    def begin(self, event: str | None, is_startup: bool) -> float:
         """Note that Lua is entered now.
+
+        Args:
+            event: what is dispatched; None: the script itself.
+            is_startup: it gets the time of the script.
 
         Returns:
             The time, for ``end``.
@@ -61,7 +66,7 @@ class Watchdog:
     def end(self, began: float) -> None:
         """Note that Lua was left; names the event in the log if that took long."""
         seconds = self._clock() - began
-        if seconds > self._limits.slow_seconds:
+        if seconds > self._slow:
             self._name_slow(seconds)
 
     def overdue(self) -> str | None:

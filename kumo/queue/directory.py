@@ -145,7 +145,6 @@ class QueueDirectory:
             queue = self._queues[name] = ScheduledQueue(name, config, self._clock.monotonic())
         else:
             queue.configure(config)
-        self._failures.pop(name, None)
         self._on_configured(queue)
 
     def _fail(self, name: str, error: KumoError) -> None:

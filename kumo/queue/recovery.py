@@ -57,7 +57,7 @@ class Recovery:
             return
         if message.is_resident:
             await self._attempt.save(message)
-        if name in self._waiting or not await self._is_resolved(name):
+        if not await self._is_resolved(name):
             self.keep(name, message)
         else:
             await self._resume(name, message)

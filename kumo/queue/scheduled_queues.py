@@ -132,10 +132,9 @@ class ScheduledQueues:
         self._timetable.stop()
         await self._directory.close()
         await self._recovery.close()
-        # A task that is cancelled before its first step would not put its message back.
-        await asyncio.sleep(0)
         tasks = self._attempts if self._saver is None else {*self._attempts, self._saver}
         if tasks:
+            # This also lets new tasks take their first step: one cancelled before it would lose its message.
             _done, pending = await asyncio.wait(tasks, timeout=grace)
             for task in pending:
                 task.cancel()

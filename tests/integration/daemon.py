@@ -78,7 +78,11 @@ class Kumod:
             stderr=subprocess.PIPE,
             bufsize=0,  # a line in Python's own buffer would be invisible to select
         )
-        self.wait_for_line(STARTED)
+        try:
+            self.wait_for_line(STARTED)
+        except BaseException:
+            self.kill()
+            raise
 
     def wait_for_line(self, text: str) -> str:
         """The next line of standard error that contains ``text``; fails when the daemon ends first."""

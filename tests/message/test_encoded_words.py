@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from email.header import decode_header
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kumo.message import encoded_words
 from kumo.message.encoded_words import decode_encoded_words
 
 
@@ -56,3 +59,16 @@ def test_no_text_raises(text: str) -> None:
 def test_hostile_texts_take_linear_time(piece: str) -> None:
     # Quadratic work on this much would not end within the life of a test run.
     assert decode_encoded_words(piece * 200_000) != ""
+
+
+def test_the_library_gets_a_bounded_number_of_words_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Its time grows with the square of that number.
+    counts: list[int] = []
+
+    def counting(run: str) -> object:
+        counts.append(run.count("=?utf-8"))
+        return decode_header(run)
+
+    monkeypatch.setattr(encoded_words, "decode_header", counting)
+    assert decode_encoded_words("=?utf-8?q?a?= " * 1000).replace(" ", "") == "a" * 1000
+    assert (max(counts), sum(counts)) == (100, 1000)

@@ -107,11 +107,12 @@ class FakeStore:
         self.kept: dict[str, tuple[EnvelopeAddress, ...]] = {}
         self.contents: dict[str, bytes] = {}
         self.loads = 0
+        self.gate: asyncio.Event | None = None
         self._faults = faults
         self._history = history
 
     async def store(self, messages: Sequence[Message]) -> None:
-        await asyncio.sleep(0)
+        await (asyncio.sleep(0) if self.gate is None else self.gate.wait())
         self._faults.check("store")
         for message in messages:
             self.kept[message.id] = tuple(message.recipients)

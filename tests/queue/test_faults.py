@@ -155,11 +155,13 @@ async def test_shutdown_saves_a_message_whose_task_never_began() -> None:
 async def test_shutdown_saves_what_was_about_to_be_saved() -> None:
     world = World(resident_limit=0)
     await world.queues.start()
-    world.deliverer.gate = asyncio.Event()
-    message = world.message()
-    world.queues.resolve("example.org")
-    world.queues.insert(message)
-    await world.queues.shutdown(grace=0)
+    world.store.gate = asyncio.Event()
+    message = await world.take_in(is_stored=False)
+    ending = asyncio.create_task(world.queues.shutdown(grace=0))
+    await world.clock.settle()
+    assert world.store.kept == {}
+    world.store.gate.set()
+    await ending
     assert world.store.kept == {message.id: (A,)}
 
 

@@ -183,8 +183,36 @@ async def test_a_message_whose_queue_was_forgotten_meanwhile_gets_it_back(
     assert world.deliverer.delivered == [(message.id, A)]
 
 
-async def test_ten_thousand_queues_share_one_timer(world: World) -> None:
+async def test_an_attempt_keeps_its_queue_in_use(world: World) -> None:
+    gate = world.deliverer.gate = asyncio.Event()
+    await world.take_in()
+    await world.clock.advance(700)
+    gate.set()
+    await world.clock.advance(599)
+    assert world.queues.counts() == {"example.org": 0}
+    await world.clock.advance(1)
+    assert world.queues.counts() == {}
+
+
+async def test_without_a_reap_interval_a_queue_still_lives_until_its_message_is_stored(world: World) -> None:
+    world.policy.default = config(reap_interval=0.0)
+    world.queues.resolve("example.org")
+    await world.clock.advance(0.9)
+    assert world.queues.counts() == {"example.org": 0}
+    await world.clock.advance(0.2)
+    assert world.queues.counts() == {}
+
+
+async def test_without_a_refresh_interval_a_keeping_queue_asks_once_a_second(world: World) -> None:
+    world.policy.default = held_config(refresh_interval=0.0)
+    await world.take_in()
+    await world.clock.advance(10.5)
+    assert len(world.policy.asked) == 11
+
+
+async def test_a_thousand_queues_share_one_timer(world: World) -> None:
     for number in range(1000):
+        world.policy.configs[f"{number}.example"] = config(reap_interval=600.0 - number / 10)
         world.queues.resolve(f"{number}.example")
     assert world.clock.timers == 1
     await world.clock.advance(600)

@@ -223,23 +223,16 @@ local function place(info, line)
   return source .. ':' .. line
 end
 
--- The policy line that called the host last.
+-- The policy line that called the host last. `return kumo.f(...)` is a tail call, which leaves no frame:
+-- then the line where the event's handler begins has to do.
 function bridge.source()
   if not caller then return nil end
   for level = 0, 100 do
     local info = getinfo(caller, level, 'Sl')
-    if not info then return nil end
+    if not info then break end
     if is_policy(info) then return place(info, info.currentline) end
   end
-end
-
--- The policy line that called the function of ours that asks.
-function bridge.here()
-  for level = 2, 100 do
-    local info = getinfo(level, 'Sl')
-    if not info then return nil end
-    if is_policy(info) then return place(info, info.currentline) end
-  end
+  return bridge.place_of_handler(current_event)
 end
 
 -- All policy lines above the function of ours that asks, the innermost first.

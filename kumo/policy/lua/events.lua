@@ -3,7 +3,7 @@ local host, bridge = ...
 local type, error, tostring, pairs, ipairs = type, error, tostring, pairs, ipairs
 local format = string.format
 local kumo = bridge.kumo
-local current_event, here, lines, defined_at = bridge.current_event, bridge.here, bridge.lines, bridge.defined_at
+local current_event, lines, defined_at = bridge.current_event, bridge.lines, bridge.defined_at
 
 -- Event -> list of { fn, lines where it was registered }.
 local registered = {}
@@ -152,6 +152,12 @@ function bridge.entry_for(event, as)
     fn = handlers[1][1]
   end
   return bridge.entry(event, (shapes[as or event] or plain)(fn))
+end
+
+-- Where the only handler of an event begins.
+function bridge.place_of_handler(event)
+  local handlers = event and registered[event]
+  if handlers and #handlers == 1 then return defined_at(handlers[1][1]) end
 end
 
 function bridge.event_names()
