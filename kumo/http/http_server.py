@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from kumo.config import CidrSet, HttpListener
+from kumo.config import CidrSet, HttpListener, parse_socket_address
 from kumo.errors import LocalProtocolError, TransportError
 from kumo.message import print_socket_address
 from kumo.metrics import Metrics
@@ -26,8 +26,6 @@ _logger = logging.getLogger("kumod.http")
 
 _SHUTDOWN_TIMEOUT = 2.0
 """Seconds that requests in hand get to finish."""
-
-_MAX_PORT = 65535
 
 
 class HttpServer:
@@ -75,7 +73,7 @@ class HttpServer:
         )
         await runner.setup()
         try:
-            host, port = _split(config.listen)
+            host, port = parse_socket_address(config.listen)
             await web.TCPSite(runner, host, port).start()
         except (OSError, ValueError) as error:
             await runner.cleanup()
@@ -129,16 +127,6 @@ def _gate(trusted_hosts: CidrSet, body_limit: int) -> Any:
         return await handler(request)
 
     return admit
-
-
-def _split(listen: str) -> tuple[str, int]:
-    host, _, port = listen.rpartition(":")
-    # asyncio takes an empty host for every interface; nobody is to open that by a slip.
-    if host in {"", "*"}:
-        raise ValueError("invalid socket address")
-    if not (port.isascii() and port.isdigit() and int(port) <= _MAX_PORT):
-        raise ValueError("invalid port value")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _reason(error: Exception) -> str:

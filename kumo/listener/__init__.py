@@ -1,6 +1,5 @@
 """SMTP listeners: sockets, time limits and back-pressure round a ``ServerSession``."""
 
-from kumo.listener.address import parse_listen_address
 from kumo.listener.esmtp_server import EsmtpServer
 from kumo.listener.interfaces import Admission, Receiver, RejectionLog, SessionPolicy
 from kumo.listener.read_buffer import ReadBuffer
@@ -12,5 +11,4 @@ __all__ = [
     "Receiver",
     "RejectionLog",
     "SessionPolicy",
-    "parse_listen_address",
 ]

@@ -1,4 +1,4 @@
-"""Addresses to listen on: their grammar, their look-up, their sockets.
+"""Addresses to listen on: their look-up and their sockets.
 
 Called by ``esmtp_server``. It accepts nothing and knows no SMTP.
 """
@@ -6,56 +6,20 @@ Called by ``esmtp_server``. It accepts nothing and knows no SMTP.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
-from typing import NamedTuple
 
+from kumo.config import parse_socket_address
 from kumo.errors import TransportError
 
 BACKLOG = 1024
 """Connections the kernel completes ahead of ``accept``."""
-
-_MAX_PORT = 65535
-
-
-class ListenAddress(NamedTuple):
-    """Host and port as the policy wrote them; the host has no brackets."""
-
-    host: str
-    port: int
-
-
-def parse_listen_address(text: str) -> ListenAddress:
-    """Read ``IP:port``, ``[v6]:port`` or ``host:port``.
-
-    Args:
-        text: what stands behind the last colon is the port; 0 asks for any free one.
-
-    Raises:
-        ValueError: no host, no port, or no port that exists.
-
-    Source: KumoMTA manual, kumo.start_esmtp_listener, listen.
-    """
-    host, _, port_text = text.rpartition(":")
-    # To the resolver an asterisk is some interface or other; who means all of them writes 0.0.0.0 or [::].
-    if host in {"", "*"}:
-        raise ValueError("invalid socket address")
-    if not (port_text.isascii() and port_text.isdigit() and int(port_text) <= _MAX_PORT):
-        raise ValueError("invalid port value")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-        try:
-            ipaddress.IPv6Address(host)
-        except ValueError:
-            raise ValueError("invalid socket address") from None
-    return ListenAddress(host, int(port_text))
 
 
 async def bind(listen: str) -> socket.socket:
     """Bind and listen on the first address of ``listen`` that can be had.
 
     Args:
-        listen: as ``parse_listen_address`` takes it; a host name goes to the system's resolver, off the
+        listen: as ``parse_socket_address`` takes it; a host name goes to the system's resolver, off the
             event loop's thread.
 
     Returns:
@@ -65,7 +29,7 @@ async def bind(listen: str) -> socket.socket:
         TransportError: ``failed to bind to {listen}: {why}``.
     """
     try:
-        host, port = parse_listen_address(listen)
+        host, port = parse_socket_address(listen)
         found = await asyncio.get_running_loop().getaddrinfo(
             host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
         )

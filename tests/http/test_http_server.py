@@ -113,20 +113,9 @@ async def test_taken_port_fails_to_start(http_house: Any) -> None:
     assert await http_house.get(first, "/api/check-liveness/v1") == (200, "OK")
 
 
-@pytest.mark.parametrize(
-    ("listen", "why"),
-    [
-        ("127.0.0.1", "invalid socket address"),
-        (":8000", "invalid socket address"),
-        ("*:8000", "invalid socket address"),
-        ("127.0.0.1:65536", "invalid port value"),
-        ("127.0.0.1:http", "invalid port value"),
-    ],
-)
-async def test_bad_listen_address_is_refused(http_house: Any, listen: str, why: str) -> None:
-    with pytest.raises(TransportError) as raised:
-        await http_house.make(listen=listen).start()
-    assert str(raised.value) == f"failed to bind to {listen}: {why}"
+async def test_bad_listen_address_is_refused(http_house: Any) -> None:
+    with pytest.raises(TransportError, match=r"^failed to bind to \*:8000: invalid socket address"):
+        await http_house.make(listen="*:8000").start()
 
 
 async def test_listener_starts_once_and_stops_as_often_as_one_likes(http_house: Any) -> None:

@@ -7,45 +7,12 @@ import socket
 import pytest
 
 from kumo.errors import TransportError
-from kumo.listener import parse_listen_address
 from kumo.listener.address import bind, plain_ip
 
 
-@pytest.mark.parametrize(
-    ("text", "host", "port"),
-    [
-        ("127.0.0.1:2025", "127.0.0.1", 2025),
-        ("[::1]:25", "::1", 25),
-        ("[::]:0", "::", 0),
-        ("localhost:65535", "localhost", 65535),
-        ("0:25", "0", 25),
-        ("::1:25", "::1", 25),
-    ],
-)
-def test_listen_address_is_read(text: str, host: str, port: int) -> None:
-    assert parse_listen_address(text) == (host, port)
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("", "invalid socket address"),
-        ("127.0.0.1", "invalid socket address"),
-        (":25", "invalid socket address"),
-        ("*:25", "invalid socket address"),
-        ("[127.0.0.1]:25", "invalid socket address"),
-        ("127.0.0.1:", "invalid port value"),
-        ("127.0.0.1:65536", "invalid port value"),
-        ("127.0.0.1:-1", "invalid port value"),
-        ("127.0.0.1:25 ", "invalid port value"),
-        ("127.0.0.1:٢٥", "invalid port value"),
-        ("127.0.0.1:smtp", "invalid port value"),
-    ],
-)
-async def test_bad_listen_address_is_refused_with_its_text(text: str, why: str) -> None:
-    with pytest.raises(TransportError) as raised:
-        await bind(text)
-    assert str(raised.value) == f"failed to bind to {text}: {why}"
+async def test_an_address_that_is_none_is_refused_like_one_that_cannot_be_had() -> None:
+    with pytest.raises(TransportError, match=r"^failed to bind to 127\.0\.0\.1: invalid socket address"):
+        await bind("127.0.0.1")
 
 
 async def test_taken_port_is_refused_with_the_systems_words() -> None:
