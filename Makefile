@@ -39,7 +39,7 @@ test: build
 lint: build
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/cython-lint kumo_core
+	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint kumo_core
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest kumo_core
 

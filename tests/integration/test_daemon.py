@@ -50,7 +50,7 @@ def smtp_source() -> str:
 
 
 def wait_until_delivered(daemon: Kumod, count: int) -> list[Path]:
-    """What is in the maildirs once ``count`` messages are; then stops the daemon, which logs the last ones."""
+    """What is in the maildirs once ``count`` messages are; stops the daemon, which logs the last ones."""
     daemon.wait_until(lambda: len(list(daemon.delivered())) >= count)
     assert daemon.stop() == 0
     found = list(daemon.delivered())
@@ -138,7 +138,8 @@ def test_three_recipients_make_three_messages(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signals_tell_idle_sessions_and_end_cleanly(tmp_path: Path, sig: signal.Signals) -> None:
     with Kumod(tmp_path, WHOLE) as daemon:
-        with socket.create_connection(("127.0.0.1", daemon.port), timeout=PATIENCE) as peer:
+        peer = socket.create_connection(("127.0.0.1", daemon.port), timeout=PATIENCE)
+        with peer:
             assert peer.recv(1000).startswith(b"220 mx.test")
             assert daemon.stop(sig) == 0
             assert peer.recv(1000) == b"421 4.3.2 mx.test shutting down\r\n"

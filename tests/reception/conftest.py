@@ -69,9 +69,7 @@ class World:
     def on_data(self, message: Message, connection: Connection) -> Any:
         return self._ask("data", [str(r) for r in message.recipients], message, connection)
 
-    def on_split_transaction(
-        self, message: Message, connection: Connection
-    ) -> Any:
+    def on_split_transaction(self, message: Message, connection: Connection) -> Any:
         return self._ask("split", len(message.recipients), message, connection)
 
     def on_message_received(self, message: Message, connection: Connection) -> Any:
