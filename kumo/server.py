@@ -219,9 +219,8 @@ class Server:
             current = await asyncio.to_thread(fingerprint, globs)
             if current != known:
                 known = current
-                _log.info("the configuration changed; the policy is evaluated anew")
-                self._engine.bump_config_epoch()
-                queues.policy_changed()
+                if self._engine.reload():
+                    queues.policy_changed()
 
     def _note_event(self, event: str, seconds: float) -> None:
         self._metrics.lua_event_started[event] += 1

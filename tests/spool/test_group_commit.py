@@ -213,7 +213,7 @@ def test_a_death_while_a_committed_transaction_is_taken_back_leaves_all_or_nothi
         stores = Stores(root, flush=flush, files=files)
         messages = [make_message() for _ in range(3)]
         second = str(meta_file(root, messages[1].id))
-        survived = None
+        survived: int | None = None
 
         def before(call: Call, number: int, second: str = second, deaths: int = deaths) -> None:
             nonlocal survived

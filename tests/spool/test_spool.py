@@ -176,7 +176,11 @@ async def test_a_slow_disk_holds_up_only_who_waits_for_it(reopen: Reopen, tmp_pa
     assert entry_files(tmp_path) == files_of(first, *rest)
 
 
-async def test_what_waits_is_one_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("largest", "syncs"), [(256, 4), (10, 4), (4, 8)])
+async def test_what_waits_is_one_batch_up_to_the_largest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: int, syncs: int
+) -> None:
+    monkeypatch.setattr("kumo.spool.writer._LARGEST_BATCH", largest)
     monkeypatch.setattr("kumo.spool.opening.syncs_whole_file_system", lambda _: True)
     reached, released = threading.Event(), threading.Event()
 
@@ -194,7 +198,7 @@ async def test_what_waits_is_one_batch(tmp_path: Path, monkeypatch: pytest.Monke
     stored += [spool.store([make_message()]) for _ in range(10)]
     released.set()
     await asyncio.gather(*stored)
-    assert files.names().count("sync_file_system") == 4
+    assert files.names().count("sync_file_system") == syncs
     await spool.close()
 
 
