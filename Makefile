@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 POLICY ?= policy/init.lua
+# setuptools explains editable installs at length, each time.
+INSTALL = PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet
 
 .PHONY: help run test lint bench build clean
 
@@ -15,16 +17,22 @@ help:
 	@echo "make build  make $(VENV) and compile the extensions in place"
 	@echo "make clean  remove what the other targets made (not ./var)"
 
-# The environment is remade when the dependencies change; the extensions when their sources do.
+# The environment is remade when the dependencies change, the extensions when their sources do. The build
+# tools are installed first and used as they are: an isolated build would compile everything twice.
 $(VENV)/.installed: pyproject.toml setup.py
 	@packaging/check-tools.sh build "$(PYTHON)"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]' --config-settings editable_mode=compat
+	$(INSTALL) --upgrade pip 'setuptools>=80' 'Cython>=3.3,<4'
+	$(INSTALL) --no-build-isolation --editable .
 	touch $@
 
 $(VENV)/.built: $(VENV)/.installed setup.py $(wildcard kumo_core/*.pyx kumo_core/*.pxd kumo_core/*.h)
 	$(BIN)/python setup.py --quiet build_ext --inplace
+	touch $@
+
+# What tests, lint and benchmarks need on top of what the daemon needs.
+$(VENV)/.dev: $(VENV)/.installed
+	$(INSTALL) --no-build-isolation --editable '.[dev]'
 	touch $@
 
 build: $(VENV)/.built
@@ -32,18 +40,18 @@ build: $(VENV)/.built
 run: build
 	exec $(BIN)/kumod --policy $(POLICY)
 
-test: build
+test: build $(VENV)/.dev
 	@packaging/check-tools.sh test "$(PYTHON)"
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-lint: build
+lint: build $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint kumo_core
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest kumo_core
 
-bench: build
+bench: build $(VENV)/.dev
 	@packaging/check-tools.sh bench "$(PYTHON)"
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-columns=median,ops --quiet
 	$(BIN)/python -m benchmarks.ratios

@@ -18,6 +18,13 @@ from setuptools import Extension, setup
 
 MODULES = ("command", "crlf", "data_scanner", "line_length", "transparency")
 
+HEADERS = [
+    "kumo_core/_blocks.h",
+    "kumo_core/_classes.h",
+    "kumo_core/_grammar.pxd",
+    "kumo_core/_octets.pxd",
+]
+
 TRACE = bool(os.environ.get("KUMO_CYTHON_TRACE"))
 ANNOTATE = bool(os.environ.get("KUMO_CYTHON_ANNOTATE"))
 SANITIZE = bool(os.environ.get("KUMO_SANITIZE"))
@@ -35,7 +42,7 @@ DIRECTIVES = {
 }
 
 # -O3 for the auto-vectorised block loops; distributions build Python with -O2.
-COMPILE_ARGS = ["-O3", "-Wno-unreachable-code-fallthrough"]
+COMPILE_ARGS = ["-O3"]
 LINK_ARGS: list[str] = []
 MACROS: list[tuple[str, str | None]] = []
 if SANITIZE:
@@ -50,7 +57,7 @@ setup(
             Extension(
                 f"kumo_core.{name}",
                 [f"kumo_core/{name}.pyx"],
-                depends=["kumo_core/_octets.pxd"],
+                depends=HEADERS,
                 extra_compile_args=COMPILE_ARGS,
                 extra_link_args=LINK_ARGS,
                 define_macros=MACROS,

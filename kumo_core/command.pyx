@@ -15,6 +15,31 @@ from libc.stdint cimport uint64_t
 import ipaddress
 from typing import NamedTuple
 
+from kumo_core._grammar cimport (
+    ALNUM,
+    ATEXT,
+    BASE64,
+    CONTROL,
+    VALUE,
+    Line,
+    Mailbox,
+    classes,
+    find_mailbox,
+    find_path,
+    hexadecimal,
+    is_octet,
+    is_of_class,
+    matches,
+    skip_blanks,
+    skip_class,
+    skip_domain,
+    skip_keyword,
+    skip_literal,
+    skip_quoted_string,
+    skip_xtext,
+    special_path,
+    stopped_at,
+)
 from kumo_core.errors import Fault, WireSyntaxError
 
 
@@ -56,60 +81,6 @@ class Command(NamedTuple):
     parameters: tuple[tuple[str, str | None], ...]
 
 
-cdef enum Class:
-    # RFC 5234 ALPHA / DIGIT
-    ALNUM = 1
-    # RFC 5322 §3.2.3 atext, with RFC 6531 §3.3 UTF8-non-ascii
-    ATEXT = 2
-    # what may follow the first octet of a label
-    LABEL = 4
-    # RFC 5321 §4.1.2 qtextSMTP, with UTF8-non-ascii
-    QTEXT = 8
-    # RFC 5321 §4.1.2 esmtp-value, with UTF8-non-ascii
-    VALUE = 16
-    BASE64 = 32
-    # RFC 5321 §4.1.3 dcontent
-    DCONTENT = 64
-    # never in a command line; TAB is a blank
-    CONTROL = 128
-
-
-# Filled once on import, only read from then on.
-cdef unsigned char[256] CLASSES
-
-
-cdef int _classify_octets() except -1:
-    cdef int octet
-    cdef unsigned char bits
-    for octet in range(256):
-        bits = 0
-        text = chr(octet)
-        if octet >= 0x80:
-            bits = ATEXT | LABEL | QTEXT | VALUE
-        elif octet < 0x20 or octet == 0x7F:
-            bits = 0 if octet == 0x09 else CONTROL
-        else:
-            if text.isalnum():
-                bits |= ALNUM | ATEXT | LABEL | BASE64
-            if text in "!#$%&'*+-/=?^_`{|}~":
-                bits |= ATEXT
-            if text in "-_":
-                bits |= LABEL
-            if text not in '"\\':
-                bits |= QTEXT
-            if text not in " =":
-                bits |= VALUE
-            if text in "+/=":
-                bits |= BASE64
-            if text not in " []\\":
-                bits |= DCONTENT
-        CLASSES[octet] = bits
-    return 0
-
-
-_classify_octets()
-
-
 cdef enum Verb:
     UNKNOWN
     EHLO
@@ -127,7 +98,6 @@ cdef enum Verb:
     EXPN
     AUTH
     XCLIENT
-    VERBS
 
 
 cdef tuple VERB_NAMES = (
@@ -138,18 +108,6 @@ cdef tuple VERB_NAMES = (
 cdef tuple BARE_COMMANDS = tuple([Command(name, None, None, ()) for name in VERB_NAMES])
 cdef object NULL_REVERSE_PATH = Path("", "", False)
 cdef object POSTMASTER = Path("Postmaster", "", False)
-
-
-cdef struct Line:
-    const unsigned char *octets
-    Py_ssize_t length
-
-
-cdef struct Mailbox:
-    Py_ssize_t local_start
-    Py_ssize_t local_end
-    Py_ssize_t domain_end
-    bint is_literal
 
 
 def parse_command(bytes line not None):
@@ -169,13 +127,13 @@ def parse_command(bytes line not None):
     wire.octets = <const unsigned char *> PyBytes_AS_STRING(line)
     wire.length = PyBytes_GET_SIZE(line)
     _refuse_forbidden_octets(wire)
-    word = _skip(wire, 0, ALNUM)
+    word = skip_class(wire, 0, ALNUM)
     if word == 0:
         raise WireSyntaxError(Fault.UNPARSABLE, 0, "a command word")
     verb = _verb(wire.octets, word)
     if word == wire.length:
         return _without_arguments(verb, word)
-    start = _skip_blanks(wire, word)
+    start = skip_blanks(wire, word)
     if start == word:
         raise WireSyntaxError(Fault.UNPARSABLE, word, "a blank or the end of the line")
     if start == wire.length:
@@ -201,9 +159,9 @@ def parse_path(bytes text not None):
     wire.octets = <const unsigned char *> PyBytes_AS_STRING(text)
     wire.length = PyBytes_GET_SIZE(text)
     _refuse_forbidden_octets(wire)
-    end = _find_mailbox(wire, 0, &box)
+    end = find_mailbox(wire, 0, &box)
     if 0 <= end < wire.length:
-        end = _stopped_at(end)
+        end = stopped_at(end)
     if end < 0:
         raise WireSyntaxError(Fault.ARGUMENTS, ~end, "a mailbox")
     return _make_path(wire, &box, Fault.ARGUMENTS)
@@ -224,7 +182,7 @@ def decode_xtext(str text not None):
     cdef Line wire
     wire.octets = <const unsigned char *> PyBytes_AS_STRING(encoded)
     wire.length = PyBytes_GET_SIZE(encoded)
-    cdef Py_ssize_t end = _skip_xtext(wire, 0)
+    cdef Py_ssize_t end = skip_xtext(wire, 0)
     if end < wire.length:
         raise WireSyntaxError(Fault.ARGUMENTS, end, "xtext")
     decoded = PyBytes_FromStringAndSize(NULL, wire.length - 2 * encoded.count(b"+"))
@@ -232,7 +190,7 @@ def decode_xtext(str text not None):
     cdef Py_ssize_t i = 0
     while i < wire.length:
         if wire.octets[i] == c"+":
-            out[0] = 16 * _hexadecimal(wire.octets[i + 1]) + _hexadecimal(wire.octets[i + 2])
+            out[0] = 16 * hexadecimal(wire.octets[i + 1]) + hexadecimal(wire.octets[i + 2])
             i += 3
         else:
             out[0] = wire.octets[i]
@@ -246,7 +204,7 @@ cdef int _refuse_forbidden_octets(Line wire) except -1:
     cdef unsigned char high = 0
     cdef Py_ssize_t i
     for i in range(wire.length):
-        control |= CLASSES[wire.octets[i]]
+        control |= classes[wire.octets[i]]
         high |= wire.octets[i]
     if high & 0x80:
         try:
@@ -257,170 +215,11 @@ cdef int _refuse_forbidden_octets(Line wire) except -1:
         return 0
     for i in range(wire.length):
         # U+0080 to U+009F are controls too.
-        if CLASSES[wire.octets[i]] & CONTROL or (
+        if classes[wire.octets[i]] & CONTROL or (
             wire.octets[i] == 0xC2 and wire.octets[i + 1] < 0xA0
         ):
             raise WireSyntaxError(Fault.UNPARSABLE, i, "no control character")
     return 0
-
-
-# The grammar: a function takes the offset at which its rule begins and returns the offset behind it or, where
-# the rule does not hold, the inverted offset at which reading stopped: negative, even for offset 0.
-
-cdef inline Py_ssize_t _stopped_at(Py_ssize_t offset) noexcept nogil:
-    return ~offset
-
-
-cdef inline bint _is(Line wire, Py_ssize_t i, int octet) noexcept nogil:
-    return i < wire.length and wire.octets[i] == octet
-
-
-cdef inline bint _is_any(Line wire, Py_ssize_t i, unsigned char bits) noexcept nogil:
-    return i < wire.length and CLASSES[wire.octets[i]] & bits
-
-
-cdef inline Py_ssize_t _skip(Line wire, Py_ssize_t i, unsigned char bits) noexcept nogil:
-    while i < wire.length and CLASSES[wire.octets[i]] & bits:
-        i += 1
-    return i
-
-
-cdef inline Py_ssize_t _skip_blanks(Line wire, Py_ssize_t i) noexcept nogil:
-    while i < wire.length and (wire.octets[i] == c" " or wire.octets[i] == c"\t"):
-        i += 1
-    return i
-
-
-cdef Py_ssize_t _skip_quoted_string(Line wire, Py_ssize_t i) noexcept nogil:
-    i += 1
-    while i < wire.length:
-        if CLASSES[wire.octets[i]] & QTEXT:
-            i += 1
-        elif wire.octets[i] == c'"':
-            return i + 1
-        elif _is(wire, i, c"\\") and i + 1 < wire.length and 0x20 <= wire.octets[i + 1] < 0x7F:
-            i += 2
-        else:
-            break
-    return _stopped_at(i)
-
-
-cdef inline Py_ssize_t _skip_local_part(Line wire, Py_ssize_t i) noexcept nogil:
-    cdef Py_ssize_t atom
-    if _is(wire, i, c'"'):
-        return _skip_quoted_string(wire, i)
-    while True:
-        atom = i
-        i = _skip(wire, i, ATEXT)
-        if i == atom:
-            return _stopped_at(i)
-        if not _is(wire, i, c"."):
-            return i
-        i += 1
-
-
-cdef inline Py_ssize_t _skip_domain(Line wire, Py_ssize_t i) noexcept nogil:
-    while True:
-        if not _is_any(wire, i, LABEL) or wire.octets[i] == c"-" or wire.octets[i] == c"_":
-            return _stopped_at(i)
-        i = _skip(wire, i + 1, LABEL)
-        if not _is(wire, i, c"."):
-            return i
-        i += 1
-
-
-cdef Py_ssize_t _skip_literal(Line wire, Py_ssize_t i) noexcept nogil:
-    """Skip an address literal; whether an IPv6 address is sound shows when it is printed."""
-    cdef Py_ssize_t inside = i + 1
-    cdef Py_ssize_t tag_end
-    if _is_ipv4(wire, inside, &i):
-        return i + 1 if _is(wire, i, c"]") else _stopped_at(i)
-    tag_end = inside
-    while _is_any(wire, tag_end, ALNUM) or _is(wire, tag_end, c"-"):
-        tag_end += 1
-    if not _is(wire, tag_end, c":") or tag_end == inside or wire.octets[tag_end - 1] == c"-":
-        return _stopped_at(tag_end)
-    i = _skip(wire, tag_end + 1, DCONTENT)
-    if i == tag_end + 1 or not _is(wire, i, c"]"):
-        return _stopped_at(i)
-    return i + 1
-
-
-cdef bint _is_ipv4(Line wire, Py_ssize_t i, Py_ssize_t *end) noexcept nogil:
-    """Whether four numbers up to 255 without leading zeros begin there; tells where they end."""
-    cdef int field, value
-    cdef Py_ssize_t digits
-    for field in range(4):
-        if field:
-            if not _is(wire, i, c"."):
-                return False
-            i += 1
-        digits = i
-        value = 0
-        while i < wire.length and i < digits + 3 and c"0" <= wire.octets[i] <= c"9":
-            value = 10 * value + wire.octets[i] - c"0"
-            i += 1
-        if i == digits or value > 255 or (wire.octets[digits] == c"0" and i > digits + 1):
-            return False
-    end[0] = i
-    return True
-
-
-cdef inline Py_ssize_t _find_mailbox(Line wire, Py_ssize_t i, Mailbox *box) noexcept nogil:
-    box.local_start = i
-    i = _skip_local_part(wire, i)
-    if i < 0:
-        return i
-    if not _is(wire, i, c"@"):
-        return _stopped_at(i)
-    box.local_end = i
-    box.is_literal = _is(wire, i + 1, c"[")
-    i = _skip_literal(wire, i + 1) if box.is_literal else _skip_domain(wire, i + 1)
-    box.domain_end = i
-    return i
-
-
-cdef Py_ssize_t _skip_source_route(Line wire, Py_ssize_t i) noexcept nogil:
-    while True:
-        i = _skip_domain(wire, i + 1)
-        if i < 0:
-            return i
-        if _is(wire, i, c":"):
-            return i + 1
-        if not _is(wire, i, c",") or not _is(wire, i + 1, c"@"):
-            return _stopped_at(i)
-        i += 1
-
-
-cdef Py_ssize_t _skip_xtext(Line wire, Py_ssize_t i) noexcept nogil:
-    """Skip what is xtext; the offset at which it stops."""
-    while i < wire.length and 0x21 <= wire.octets[i] < 0x7F and wire.octets[i] != c"=":
-        if wire.octets[i] == c"+":
-            if i + 2 >= wire.length:
-                return i
-            if _hexadecimal(wire.octets[i + 1]) < 0 or _hexadecimal(wire.octets[i + 2]) < 0:
-                return i
-            i += 2
-        i += 1
-    return i
-
-
-cdef inline int _hexadecimal(unsigned char octet) noexcept nogil:
-    if c"0" <= octet <= c"9":
-        return octet - c"0"
-    octet |= 0x20
-    return octet - c"a" + 10 if c"a" <= octet <= c"f" else -1
-
-
-cdef bint _matches(Line wire, Py_ssize_t i, const char *word, Py_ssize_t length) noexcept nogil:
-    """Whether that word, given in lower case, stands there in any case."""
-    cdef Py_ssize_t k
-    if wire.length - i < length:
-        return False
-    for k in range(length):
-        if (wire.octets[i + k] | 0x20) != <unsigned char> word[k]:
-            return False
-    return True
 
 
 cdef inline uint64_t _packed(const unsigned char *octets, Py_ssize_t length) noexcept nogil:
@@ -535,10 +334,10 @@ cdef object _without_arguments(Verb verb, Py_ssize_t end):
 
 
 cdef object _greeting(Line wire, Verb verb, Py_ssize_t start):
-    cdef bint is_literal = _is(wire, start, c"[")
-    cdef Py_ssize_t end = _skip_literal(wire, start) if is_literal else _skip_domain(wire, start)
+    cdef bint is_literal = is_octet(wire, start, c"[")
+    cdef Py_ssize_t end = skip_literal(wire, start) if is_literal else skip_domain(wire, start)
     if 0 <= end < wire.length:
-        end = _stopped_at(end)
+        end = stopped_at(end)
     if end < 0:
         raise WireSyntaxError(Fault.ARGUMENTS, ~end, "a domain or an address literal")
     name = _text(wire, start, end)
@@ -552,21 +351,21 @@ cdef object _path_command(Line wire, Verb verb, Py_ssize_t start):
     cdef Py_ssize_t end, blanks
     cdef bint is_mail = verb == MAIL
     cdef Py_ssize_t keyword = 5 if is_mail else 3
-    if not (_matches(wire, start, "from:", 5) if is_mail else _matches(wire, start, "to:", 3)):
+    if not (matches(wire, start, "from:", 5) if is_mail else matches(wire, start, "to:", 3)):
         raise WireSyntaxError(Fault.ARGUMENTS, start, "FROM:" if is_mail else "TO:")
     start += keyword
     if start == wire.length:
         raise WireSyntaxError(Fault.ARGUMENTS, start, "a path")
-    start = _skip_blanks(wire, start)
+    start = skip_blanks(wire, start)
     path = None
-    end = _special_path(wire, start, is_mail)
+    end = special_path(wire, start, is_mail)
     if end >= 0:
         path = NULL_REVERSE_PATH if is_mail else POSTMASTER
     else:
-        end = _find_path(wire, start, &box)
+        end = find_path(wire, start, &box)
     if end < 0:
         raise WireSyntaxError(_address_fault(is_mail), ~end, "a mailbox")
-    blanks = _skip_blanks(wire, end)
+    blanks = skip_blanks(wire, end)
     if end < wire.length and (blanks == end or blanks == wire.length):
         raise WireSyntaxError(_address_fault(is_mail), end, "the end of the line or parameters")
     if path is None:
@@ -580,52 +379,19 @@ cdef object _address_fault(bint is_mail):
     return Fault.SENDER if is_mail else Fault.RECIPIENT
 
 
-cdef Py_ssize_t _special_path(Line wire, Py_ssize_t i, bint is_mail) noexcept nogil:
-    """Skip the one path that is no mailbox: the null reverse-path of MAIL, the bare postmaster of RCPT."""
-    if not _is(wire, i, c"<"):
-        return _stopped_at(i)
-    if is_mail:
-        return i + 2 if _is(wire, i + 1, c">") else _stopped_at(i + 1)
-    if _matches(wire, i + 1, "postmaster", 10) and _is(wire, i + 11, c">"):
-        return i + 12
-    return _stopped_at(i + 1)
-
-
-cdef Py_ssize_t _find_path(Line wire, Py_ssize_t i, Mailbox *box) noexcept nogil:
-    if not _is(wire, i, c"<"):
-        return _find_mailbox(wire, i, box)
-    i += 1
-    if _is(wire, i, c"@"):
-        i = _skip_source_route(wire, i)
-        if i < 0:
-            return i
-    i = _find_mailbox(wire, i, box)
-    if i < 0:
-        return i
-    return i + 1 if _is(wire, i, c">") else _stopped_at(i)
-
-
-cdef Py_ssize_t _skip_keyword(Line wire, Py_ssize_t i) noexcept nogil:
-    if not _is_any(wire, i, ALNUM):
-        return _stopped_at(i)
-    while _is_any(wire, i, ALNUM) or _is(wire, i, c"-"):
-        i += 1
-    return i
-
-
 cdef tuple _parameters(Line wire, Py_ssize_t i):
     cdef list parameters = []
     cdef Py_ssize_t end, value
     while True:
-        end = _skip_keyword(wire, i)
+        end = skip_keyword(wire, i)
         if end < 0:
             raise WireSyntaxError(Fault.ARGUMENTS, i, "a parameter")
         keyword = _text(wire, i, end).upper()
         content = None
         i = end
-        if _is(wire, i, c"="):
+        if is_octet(wire, i, c"="):
             value = i + 1
-            i = _skip(wire, value, VALUE)
+            i = skip_class(wire, value, VALUE)
             if i == value:
                 raise WireSyntaxError(Fault.ARGUMENTS, i, "a parameter value")
             content = _text(wire, value, i)
@@ -637,7 +403,7 @@ cdef tuple _parameters(Line wire, Py_ssize_t i):
 
 cdef Py_ssize_t _expect_blanks(Line wire, Py_ssize_t i) except -1:
     """Skip the blanks between two arguments."""
-    cdef Py_ssize_t end = _skip_blanks(wire, i)
+    cdef Py_ssize_t end = skip_blanks(wire, i)
     if end == i:
         raise WireSyntaxError(Fault.ARGUMENTS, i, "a blank or the end of the line")
     return end
@@ -657,12 +423,12 @@ cdef object _other_command(Line wire, Verb verb, Py_ssize_t start):
 
 cdef object _token(Line wire, Py_ssize_t start):
     cdef Py_ssize_t end
-    if _is(wire, start, c'"'):
-        end = _skip_quoted_string(wire, start)
+    if is_octet(wire, start, c'"'):
+        end = skip_quoted_string(wire, start)
     else:
-        end = _skip(wire, start, ATEXT)
+        end = skip_class(wire, start, ATEXT)
     if 0 <= end < wire.length:
-        end = _stopped_at(end)
+        end = stopped_at(end)
     if end < 0:
         raise WireSyntaxError(Fault.ARGUMENTS, ~end, "one atom or quoted string")
     return _text(wire, start, end)
@@ -671,7 +437,7 @@ cdef object _token(Line wire, Py_ssize_t start):
 cdef object _auth(Line wire, Py_ssize_t start):
     cdef Py_ssize_t end = start
     cdef Py_ssize_t response
-    while _is_any(wire, end, ALNUM) or _is(wire, end, c"-"):
+    while is_of_class(wire, end, ALNUM) or is_octet(wire, end, c"-"):
         end += 1
     if end == start:
         raise WireSyntaxError(Fault.ARGUMENTS, start, "a mechanism")
@@ -679,7 +445,7 @@ cdef object _auth(Line wire, Py_ssize_t start):
     if end == wire.length:
         return _make_command(AUTH, mechanism, None, ())
     response = _expect_blanks(wire, end)
-    end = _skip(wire, response, BASE64)
+    end = skip_class(wire, response, BASE64)
     if end == response or end < wire.length:
         raise WireSyntaxError(Fault.ARGUMENTS, end, "base64")
     return _make_command(AUTH, mechanism, None, (("INITIAL", _text(wire, response, end)),))
@@ -689,12 +455,12 @@ cdef tuple _attributes(Line wire, Py_ssize_t i):
     cdef list attributes = []
     cdef Py_ssize_t end, value
     while True:
-        end = _skip_keyword(wire, i)
-        if end < 0 or not _is(wire, end, c"="):
+        end = skip_keyword(wire, i)
+        if end < 0 or not is_octet(wire, end, c"="):
             raise WireSyntaxError(Fault.ARGUMENTS, i, "an attribute name and =")
         value = end + 1
         name = _text(wire, i, end).upper()
-        i = _skip_xtext(wire, value)
+        i = skip_xtext(wire, value)
         attributes.append((name, _text(wire, value, i)))
         if i == wire.length:
             return tuple(attributes)

@@ -176,8 +176,6 @@ cdef class DataScanner:
     cdef Py_ssize_t _pending(self) noexcept:
         # Octets at the end of what was seen that are an end-of-data if the right ones follow.
         cdef const unsigned char *last = self._last
-        if self._complete:
-            return 0
         if last[3] == DOT and last[2] == LF and last[1] == CR:
             return 1
         if last[3] == CR and last[2] == DOT and last[1] == LF and last[0] == CR:
@@ -187,7 +185,7 @@ cdef class DataScanner:
     cdef Py_ssize_t _stuffed_lines(self) noexcept:
         # take_blocks judges dots two octets late; one with another octet than CR behind it is decided.
         cdef const unsigned char *last = self._last
-        if not self._complete and last[3] != CR and last[2] == DOT and last[1] == LF and last[0] == CR:
+        if last[3] != CR and last[2] == DOT and last[1] == LF and last[0] == CR:
             return self._stuffed + 1
         return self._stuffed
 
