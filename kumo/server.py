@@ -44,6 +44,9 @@ from kumo.spool import Spool
 
 _log = logging.getLogger("kumod")
 
+_PATIENCE = 10.0
+"""Seconds that sessions have to end by themselves when the daemon is asked to stop."""
+
 _REPORT_INTERVAL = 15.0
 """Seconds between two lines about what a shutdown still waits for."""
 
@@ -70,6 +73,7 @@ class Server:
         self._storage_events = StorageEvents(self._engine)
         self._spool: Spool | None = None
         self._listeners: list[EsmtpServer] = []
+        self._receptions: list[Reception] = []
         self._stopping = asyncio.Event()
 
     async def run(self) -> int:
@@ -89,8 +93,9 @@ class Server:
         problems = declaration_problems(declarations)
         if problems:
             raise ConfigError("; ".join(problems))
-        async with AsyncExitStack() as stack:
-            with _signals_call(self._on_signal):
+        # Outermost: a second signal must not kill a daemon that is saving what only its memory has.
+        with _signals_call(self._on_signal):
+            async with AsyncExitStack() as stack:
                 await self._serve(declarations, stack)
         _log.info("stopped")
         return 0
@@ -160,16 +165,18 @@ class Server:
         session_events = SessionEvents(self._engine)
         reception_events = ReceptionEvents(self._engine)
         for config in declarations.listeners:
+            reception = Reception(config, reception_events, spool, queues, logs, self._ids.new_id)
             listener = EsmtpServer(
                 config,
                 policy=session_events,
-                receiver=Reception(config, reception_events, spool, queues, logs, self._ids.new_id),
+                receiver=reception,
                 admission=admission,
                 rejection_log=logs,
                 metrics=self._metrics,
                 read_buffer=read_buffer,
             )
             self._listeners.append(listener)
+            self._receptions.append(reception)
             try:
                 await listener.start()
             except BaseException:
@@ -234,27 +241,35 @@ class Server:
     # --- end ------------------------------------------------------------------------------------
 
     def _on_signal(self) -> None:
-        """The first signal asks for a graceful end; a second one drops the connections still open."""
+        """The first signal asks for a graceful end; a second one for an end without further patience."""
         if self._stopping.is_set():
-            for listener in self._listeners:
-                listener.close()
+            self._lose_patience()
         self._stopping.set()
 
+    def _lose_patience(self) -> None:
+        """Drop the connections still open and wait for policy no longer; what is being stored is kept."""
+        for reception in self._receptions:
+            reception.hurry()
+        for listener in self._listeners:
+            listener.close()
+
     async def _drain_listeners(self) -> None:
+        """Let sessions end by themselves for a while; a handler that sleeps must not keep the daemon up."""
         _log.info("shutting down")
         drains = asyncio.gather(*(listener.shut_down() for listener in self._listeners))
-        while True:
-            _, pending = await asyncio.wait({drains}, timeout=_REPORT_INTERVAL)
-            if not pending:
-                await drains
-                return
+        _, pending = await asyncio.wait({drains}, timeout=_PATIENCE)
+        if pending:
+            self._lose_patience()
+        while pending:
             sessions = sum(listener.session_count for listener in self._listeners)
             _log.info("still waiting for %d sessions", sessions)
+            _, pending = await asyncio.wait({drains}, timeout=_REPORT_INTERVAL)
+        await drains
 
 
 @contextlib.contextmanager
 def _signals_call(callback: Callable[[], None]) -> Iterator[None]:
-    """Have the signals that ask for an end call back on the loop."""
+    """Have the signals that ask for an end call back on the loop; afterwards they change nothing."""
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
         loop.add_signal_handler(number, callback)
@@ -263,6 +278,8 @@ def _signals_call(callback: Callable[[], None]) -> Iterator[None]:
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
+            # The process is about to end; to be asked for it once more must not make that a failure.
+            signal.signal(number, signal.SIG_IGN)
 
 
 @contextlib.asynccontextmanager

@@ -188,11 +188,17 @@ class EsmtpProtocol(asyncio.BufferedProtocol):
 
     def shut_down(self) -> None:
         """Tell the client with 421 that the daemon stops, at the first moment that allows it."""
-        session = self._session
-        if session is not None and not self._is_closing:
+        session, flow = self._session, self._flow
+        if session is None or flow is None:
+            return
+        now = self._context.now()
+        # A peer that does not read must not keep the daemon from ending.
+        flow.lose_patience(now, LINGER)
+        self._look_again_after(LINGER)
+        if not self._is_closing:
             session.shut_down()
             if self._verdict is None:
-                self._pump(self._context.now())
+                self._pump(now)
 
     def abort(self) -> None:
         """Drop the connection at once."""
@@ -238,28 +244,28 @@ class EsmtpProtocol(asyncio.BufferedProtocol):
             context.metrics.total_connections_denied[ESMTP_LISTENER] += 1
             session.refuse_connection(refusal)
             return
-        self._ask(session, context.policy.on_connection_accepted, self._connection)
+        policy = context.policy
+        self._ask(session, lambda connection, _: policy.on_connection_accepted(connection), None)
 
     def _greeted(self, session: ServerSession, event: GreetingReceived) -> None:
         self._has_new_greeting = True
         on_ehlo = self._context.policy.on_ehlo
-        self._ask(session, on_ehlo, self._connection, event.verb, event.domain, event.keywords)
+        self._ask(session, lambda connection, e: on_ehlo(connection, e.verb, e.domain, e.keywords), event)
 
     def _mail(self, session: ServerSession, event: MailReceived) -> None:
         self._transaction_since = self._context.now()
-        self._ask(session, self._context.policy.on_mail_from, self._connection, event.sender)
+        self._ask(session, self._context.policy.on_mail_from, event.sender)
 
     def _recipient(self, session: ServerSession, event: RecipientReceived) -> None:
-        connection = self._connection
         may_relay = self._is_relay_host
         if may_relay is None:
-            may_relay = self._is_relay_host = self._context.relay_rule.is_relay_host(connection)
+            may_relay = self._is_relay_host = self._context.relay_rule.is_relay_host(self._connection)
         if not may_relay:
-            session.refuse(relaying_denied(connection))
+            session.refuse(relaying_denied(self._connection))
         elif event.over_limit:
             session.accept()
         else:
-            self._ask(session, self._context.policy.on_rcpt_to, connection, event.recipient)
+            self._ask(session, self._context.policy.on_rcpt_to, event.recipient)
 
     def _content(self, session: ServerSession, event: ContentReceived) -> None:
         context = self._context
@@ -272,13 +278,13 @@ class EsmtpProtocol(asyncio.BufferedProtocol):
         context.metrics.smtpsrv_read_data_duration.observe(seconds)
         self._processing_since = perf_counter()
         self._is_storing = True
-        self._ask(session, context.receiver.receive, self._connection, event)
+        self._ask(session, context.receiver.receive, event)
         if self._verdict is None:
             self._processed()
 
     def _pending(self, session: ServerSession, event: ReplyPending) -> None:
         rewrite = self._context.policy.rewrite_response
-        self._ask(session, rewrite, self._connection, event.reply, event.command)
+        self._ask(session, lambda connection, e: rewrite(connection, e.reply, e.command), event)
 
     def _refused(self, session: ServerSession, event: ReplyRefused) -> None:
         # Once we hang up on a peer, it may not have noticed and still be sending.
@@ -313,11 +319,14 @@ class EsmtpProtocol(asyncio.BufferedProtocol):
     # --- verdicts ---------------------------------------------------------------------------------
 
     def _ask(
-        self, session: ServerSession, question: Callable[..., MaybeAwaitable[Any]], *arguments: object
+        self,
+        session: ServerSession,
+        question: Callable[[Connection, Any], MaybeAwaitable[Any]],
+        subject: object,
     ) -> None:
-        """Answer the session's event with what policy or reception says, now or later."""
+        """Answer the session's event with what policy or reception says of the subject, now or later."""
         try:
-            answer = question(*arguments)
+            answer = question(self._connection, subject)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises harms this session only
             self._deny(session, error, None)
             return

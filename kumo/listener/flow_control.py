@@ -41,6 +41,16 @@ class FlowControl:
         self._unsent = self._transport.get_write_buffer_size()
         self._still_since = now
 
+    def lose_patience(self, now: float, time_limit: float) -> None:
+        """Let unsent octets stand still for no longer than a shorter limit, counted from now.
+
+        Args:
+            now: the loop's time in seconds.
+            time_limit: seconds; a longer one than before changes nothing.
+        """
+        self._time_limit = min(self._time_limit, time_limit)
+        self.watch_writing(now)
+
     def give_up_at(self, now: float) -> float:
         """When unsent octets have stood still for too long.
 

@@ -24,6 +24,9 @@ from kumo.smtp import EnvelopeAddress, Reply
 class RecordType(enum.Enum):
     """Kinds of records; values are KumoMTA's words."""
 
+    # Members are unique, and Enum's own hash is a Python call on every look-up in a table.
+    __hash__ = object.__hash__
+
     RECEPTION = "Reception"
     DELIVERY = "Delivery"
     BOUNCE = "Bounce"
@@ -64,11 +67,8 @@ class PeerAddress(msgspec.Struct, frozen=True, gc=False):
     addr: str
 
 
-class LogRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One record.
-
-    Source: KumoMTA manual, log record.
-    """
+class _RecordHead(msgspec.Struct, frozen=True):
+    """What every record has. It may be given by position: a keyword costs as much as three fields."""
 
     type: RecordType
     id: str
@@ -84,6 +84,14 @@ class LogRecord(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     created_time: str
     num_attempts: int
+
+
+class LogRecord(_RecordHead, frozen=True, kw_only=True):
+    """One record.
+
+    Source: KumoMTA manual, log record.
+    """
+
     bounce_classification: str = "Uncategorized"
     egress_pool: str | None = None
     egress_source: str | None = None
@@ -100,6 +108,9 @@ class LogRecord(msgspec.Struct, frozen=True, kw_only=True):
     provider_name: str | UnsetType = UNSET
     session_id: str | UnsetType = UNSET
 
+
+# Bound once: reading a member off its class is slow.
+_RECEPTION = RecordType.RECEPTION
 
 _RECEIVED = Response(250, None, "", None)
 _NO_LONGER_TRIED = EnhancedCode(5, 4, 7)
@@ -120,28 +131,30 @@ def reception_record(
         now: nanoseconds since 1970.
     """
     ticks = created_ticks(message.id)
-    cipher, version, subject_name = _tls_fields(connection)
-    return LogRecord(
-        type=RecordType.RECEPTION,
-        id=message.id,
-        sender=message.sender.email,
-        recipient=_print_recipients(message.recipients),
-        queue=queue,
-        site="",
-        size=message.size,
-        response=_RECEIVED,
-        peer_address=PeerAddress(connection.ehlo_domain or "", connection.peer_ip),
-        timestamp=now // NANOSECONDS,
-        event_time=print_rfc3339(now),
-        created=ticks // 10**7,
-        created_time=print_rfc3339(ticks * 100),
-        num_attempts=message.num_attempts,
+    record = LogRecord(
+        _RECEPTION,
+        message.id,
+        message.sender.email,
+        _print_recipients(message.recipients),
+        queue,
+        "",  # site
+        message.size,
+        _RECEIVED,
+        PeerAddress(connection.ehlo_domain or "", connection.peer_ip),
+        now // NANOSECONDS,
+        print_rfc3339(now),
+        ticks // 10**7,
+        print_rfc3339(ticks * 100),
+        message.num_attempts,
         reception_protocol=_reception_protocol(message),
         nodeid=node_id,
-        tls_cipher=cipher,
-        tls_protocol_version=version,
-        tls_peer_subject_name=subject_name,
         session_id=connection.session_id,
+    )
+    if connection.tls_protocol_version is None:
+        return record
+    cipher, version, subject_name = _tls_fields(connection)
+    return msgspec.structs.replace(
+        record, tls_cipher=cipher, tls_protocol_version=version, tls_peer_subject_name=subject_name
     )
 
 

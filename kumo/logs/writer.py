@@ -59,6 +59,7 @@ class SegmentWriter:
         self._closing = threading.Event()
         # of the event loop
         self._submitted = 0
+        self._is_closing = False
         self._is_over = False
         # of the thread; the event loop reads _settled
         self._taken = 0
@@ -88,7 +89,7 @@ class SegmentWriter:
         Raises:
             RuntimeError: the writer is closed.
         """
-        if self._closing.is_set():
+        if self._is_closing:
             raise RuntimeError("the logs are closed")
         self._submitted += 1
         channel.submitted += 1
@@ -117,6 +118,7 @@ class SegmentWriter:
 
         When the disk cannot be written, what is left is counted, logged and given up.
         """
+        self._is_closing = True
         self._closing.set()
         self._urgent.set()
         self._wake.set()

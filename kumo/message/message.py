@@ -34,7 +34,6 @@ class Message:
 
     def __init__(
         self,
-        *,
         id: str,  # noqa: A002 - KumoMTA's word
         sender: EnvelopeAddress,
         recipients: Sequence[EnvelopeAddress],

@@ -13,7 +13,7 @@ from kumo.smtp import EnvelopeAddress
 NULL_QUEUE = "null"
 """The queue whose messages are logged and dropped."""
 
-_KEYS = ("queue", "tenant", "campaign", "routing_domain")
+_PARTS = ("tenant", "campaign", "routing_domain")
 
 
 class QueueName(NamedTuple):
@@ -60,13 +60,14 @@ def queue_name(meta: Mapping[str, Any], recipients: Sequence[EnvelopeAddress]) -
         recipients: the first one gives the domain.
 
     Raises:
-        ValueError: one of those keys is no text, or there is neither ``queue`` nor a recipient.
+        ValueError: one of those keys that are looked at is no text, or there is neither ``queue`` nor a recipient.
 
     Source: KumoMTA manual, queues.
     """
-    queue, tenant, campaign, routing_domain = [_text(meta, key) for key in _KEYS]
+    queue = _text(meta, "queue")
     if queue is not None:
         return queue
+    tenant, campaign, routing_domain = [_text(meta, key) for key in _PARTS]
     domain = _domain(recipients)
     if tenant is None and campaign is None and routing_domain is None:
         return domain

@@ -40,7 +40,9 @@ class SpoolIdSource:
         if ticks <= self._last:
             ticks = self._last + 1
         self._last = ticks
-        return f"{ticks & 0xFFFFFFFF:08x}{ticks >> 32 & 0xFFFF:04x}1{ticks >> 48 & 0xFFF:03x}{self._tail}"
+        # Formatting the three fields one by one costs twice as much.
+        digits = ticks.to_bytes(8, "big").hex()
+        return f"{digits[8:]}{digits[4:8]}1{digits[1:4]}{self._tail}"
 
 
 def is_spool_id(text: str) -> bool:

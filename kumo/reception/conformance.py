@@ -47,6 +47,6 @@ def mend(content: bytes, report: ScanReport, line_endings: LineEndings) -> bytes
     Returns:
         The same object when nothing had to change.
     """
-    if line_endings is LineEndings.FIX and (report.bare_cr or report.bare_lf):
+    if (report.bare_cr or report.bare_lf) and line_endings is LineEndings.FIX:
         return fix_line_endings(content)
     return content

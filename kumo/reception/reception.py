@@ -33,6 +33,9 @@ from kumo.smtp import ContentReceived, Reply
 
 RELAYING_NOT_PERMITTED = Reply(550, "5.7.1 relaying not permitted")
 
+_SLICE = 0.005
+"""Seconds that the batches of one transaction may take before other sessions have their turn."""
+
 
 class Stage(enum.Enum):
     """Where a transaction waits; the values are what a time-out's reply says."""
@@ -55,7 +58,7 @@ class _TimedOut(Exception):  # noqa: N818 - control flow inside this module
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
-        self.stage = stage
+        self.reply = Reply(451, f"4.4.5 data_processing_timeout exceeded ({stage.value})")
 
 
 _Steps = Generator[_Wait, Any, Reply]
@@ -73,7 +76,18 @@ class Reception:
         new_id: makes spool ids.
     """
 
-    __slots__ = ("_deadline_after", "_listener", "_log", "_new_id", "_policy", "_queues", "_store", "_trace")
+    __slots__ = (
+        "_deadline_after",
+        "_is_hurried",
+        "_listener",
+        "_log",
+        "_new_id",
+        "_policy",
+        "_queues",
+        "_store",
+        "_trace",
+        "_waits",
+    )
 
     def __init__(
         self,
@@ -92,6 +106,8 @@ class Reception:
         self._queues = queues
         self._log = log
         self._new_id = new_id
+        self._waits: set[asyncio.Timeout] = set()
+        self._is_hurried = False
 
     def receive(self, connection: Connection, content: ContentReceived) -> MaybeAwaitable[Reply]:
         """Answer for a message.
@@ -108,20 +124,33 @@ class Reception:
             PolicyError: policy failed; nothing is stored.
             SpoolError: it could not be stored; nothing is left of it.
         """
-        steps = self._steps(connection, content)
+        limit = time.monotonic() + self._deadline_after
+        steps = self._steps(connection, content, limit)
         try:
             wait = next(steps)
         except StopIteration as end:
             return _reply_of(end)
-        return self._finish(steps, wait)
+        except _TimedOut as timeout:
+            return timeout.reply
+        return self._finish(steps, wait, limit)
 
-    async def _finish(self, steps: _Steps, wait: _Wait) -> Reply:
+    def hurry(self) -> None:
+        """Wait for policy and queues no longer; for a daemon that has waited long enough with its end.
+
+        Transactions that wait for either get the reply of a passed deadline. What is being stored is still
+        waited for.
+        """
+        self._is_hurried = True
+        for scope in self._waits:
+            scope.reschedule(0.0)
+
+    async def _finish(self, steps: _Steps, wait: _Wait, limit: float) -> Reply:
         """Drive the steps from their first real wait to the end, each bounded by the one deadline."""
-        deadline = asyncio.get_running_loop().time() + self._deadline_after
+        deadline = asyncio.get_running_loop().time() + limit - time.monotonic()
         try:
             while True:
                 try:
-                    answer = await _bounded(wait, deadline)
+                    answer = await self._bounded(wait, deadline)
                 except Exception as error:  # noqa: BLE001 - handed to the step that waits, which decides
                     wait = steps.throw(error)
                 else:
@@ -129,23 +158,33 @@ class Reception:
         except StopIteration as end:
             return _reply_of(end)
         except _TimedOut as timeout:
-            return Reply(451, f"4.4.5 data_processing_timeout exceeded ({timeout.stage.value})")
+            return timeout.reply
         finally:
             steps.close()
 
-    def _steps(self, connection: Connection, content: ContentReceived) -> _Steps:
+    async def _bounded(self, wait: _Wait, deadline: float) -> Any:
+        if wait.stage is Stage.STORE:
+            return await wait.awaitable
+        scope = asyncio.timeout_at(0.0 if self._is_hurried else deadline)
+        try:
+            async with scope:
+                self._waits.add(scope)
+                return await wait.awaitable
+        except TimeoutError:
+            if not scope.expired():
+                raise  # a handler's own, not ours
+            raise _TimedOut(wait.stage) from None
+        finally:
+            self._waits.discard(scope)
+
+    def _steps(self, connection: Connection, content: ContentReceived, limit: float) -> _Steps:
         refusal = check_conformance(content.report, self._listener.invalid_line_endings)
         if refusal is not None:
             return refusal
-        base = Message(
-            id=self._new_id(),
-            sender=content.sender,
-            recipients=content.recipients,
-            meta=dict(connection.meta),
-            body=mend(content.content, content.report, self._listener.invalid_line_endings),
-        )
+        body = mend(content.content, content.report, self._listener.invalid_line_endings)
+        base = Message(self._new_id(), content.sender, content.recipients, dict(connection.meta), body)
         answer = self._policy.on_data(base, connection)
-        if is_awaitable(answer):
+        if answer is not None:
             yield _Wait(Stage.RECEIVE, answer)
         split = self._policy.on_split_transaction(base, connection)
         if is_awaitable(split):
@@ -154,69 +193,68 @@ class Reception:
             split = batches(base.recipients, self._listener.batch_handling)
         # The batches keep the sender of MAIL, whatever smtp_server_data made of it.
         base.sender = content.sender
-        messages = yield from self._bifurcate(connection, base, split)
+        messages = yield from self._bifurcate(connection, base, split, limit)
         if not messages:
             return RELAYING_NOT_PERMITTED
-        queues = yield from self._resolve(messages)
-        yield from self._keep(connection, messages, queues)
-        return Reply(250, f"OK ids={' '.join(message.id for message in messages)}")
+        queues = [_queue_of(message) for message in messages]
+        for queue in queues:
+            if queue != NULL_QUEUE:
+                yield from self._resolve(queue)
+        yield from self._keep(connection, list(zip(messages, queues, strict=True)))
+        return Reply(250, f"OK ids={' '.join([message.id for message in messages])}")
 
     def _bifurcate(
-        self, connection: Connection, base: Message, split: list[Any]
+        self, connection: Connection, base: Message, split: list[Any], limit: float
     ) -> Generator[_Wait, Any, list[Message]]:
         """One message a batch, each with its Received field and seen by policy."""
         date = received_date(time.time()) if self._trace.received_header else ""
         body = base.content
         messages = []
+        begun = time.monotonic()
         for recipients in split:
             if not recipients:
                 continue
-            message = Message(
-                id=self._new_id(), sender=base.sender, recipients=recipients, meta=dict(base.meta), body=body
-            )
+            now = time.monotonic()
+            if now > limit:
+                raise _TimedOut(Stage.RECEIVE)
+            if now - begun > _SLICE:
+                yield _Wait(Stage.RECEIVE, asyncio.sleep(0))
+                begun = time.monotonic()
+            message = Message(self._new_id(), base.sender, recipients, dict(base.meta), body)
             if date:
                 message.prepend(received_field(connection, message.id, recipients[0], date))
             answer = self._policy.on_message_received(message, connection)
-            if is_awaitable(answer):
+            if answer is not None:
                 yield _Wait(Stage.RECEIVE, answer)
             if message.recipients:
                 messages.append(message)
         return messages
 
-    def _resolve(self, messages: list[Message]) -> Generator[_Wait, Any, list[str]]:
-        """The queue of each message; nothing is stored before all of them can take it."""
-        names = []
-        for message in messages:
-            try:
-                name = queue_name(message.meta, message.recipients)
-            except ValueError as error:
-                raise PolicyError(f"message {message.id} has no queue: {error}") from error
-            if name != NULL_QUEUE:
-                try:
-                    answer = self._queues.resolve(name)
-                    if is_awaitable(answer):
-                        yield _Wait(Stage.RESOLVE, answer)
-                except Rejection as error:
-                    # The peer asked for nothing that this verdict could answer.
-                    raise PolicyError(f"queue {name} cannot be used: {error}") from error
-            names.append(name)
-        return names
+    def _resolve(self, queue: str) -> Generator[_Wait, Any, None]:
+        """Make sure of one queue; nothing is stored before all of them can take their messages."""
+        try:
+            answer = self._queues.resolve(queue)
+            if answer is not None:
+                yield _Wait(Stage.RESOLVE, answer)
+        except Rejection as error:
+            # The peer asked for nothing that this verdict could answer.
+            raise PolicyError(f"queue {queue} cannot be used: {error}") from error
 
     def _keep(
-        self, connection: Connection, messages: list[Message], queues: list[str]
+        self, connection: Connection, messages: list[tuple[Message, str]]
     ) -> Generator[_Wait, Any, None]:
         """Store what a queue will have, record everything, hand over: in this order, all or nothing."""
         if self._trace.supplemental_header:
-            for message in messages:
+            for message, _ in messages:
                 message.prepend(supplemental_field(self._trace, message.recipients, message.meta))
-        queued = [message for message, queue in zip(messages, queues, strict=True) if queue != NULL_QUEUE]
+        queued = [message for message, queue in messages if queue != NULL_QUEUE]
         stored = [] if self._listener.deferred_spool else queued
         if stored:
             yield _Wait(Stage.STORE, self._store.store(stored))
         try:
-            for message, queue in zip(messages, queues, strict=True):
+            for message, queue in messages:
                 answer = self._log.log_reception(message, connection, queue)
-                if is_awaitable(answer):
+                if answer is not None:
                     yield _Wait(Stage.STORE, answer)
         except Exception:
             if stored:
@@ -226,16 +264,11 @@ class Reception:
             self._queues.insert(message)
 
 
-async def _bounded(wait: _Wait, deadline: float) -> Any:
-    if wait.stage is Stage.STORE:
-        return await wait.awaitable
+def _queue_of(message: Message) -> str:
     try:
-        async with asyncio.timeout_at(deadline):
-            return await wait.awaitable
-    except TimeoutError:
-        if asyncio.get_running_loop().time() < deadline:
-            raise  # a handler's own TimeoutError, not ours
-        raise _TimedOut(wait.stage) from None
+        return queue_name(message.meta, message.recipients)
+    except ValueError as error:
+        raise PolicyError(f"message {message.id} has no queue: {error}") from error
 
 
 def _reply_of(end: StopIteration) -> Reply:

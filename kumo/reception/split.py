@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from kumo.config import BatchHandling
 from kumo.smtp import EnvelopeAddress
 
+# Bound once: reading a member off its class is slow, and this one is asked for with every message.
+_BIFURCATE_ALWAYS = BatchHandling.BIFURCATE_ALWAYS
+
 
 def batches(recipients: Sequence[EnvelopeAddress], handling: BatchHandling) -> list[list[EnvelopeAddress]]:
     """Split a transaction's recipients as ``batch_handling`` says.
@@ -18,7 +21,7 @@ def batches(recipients: Sequence[EnvelopeAddress], handling: BatchHandling) -> l
     Returns:
         The batches; recipients keep their order, domains that of their first recipient.
     """
-    if handling is BatchHandling.BIFURCATE_ALWAYS:
+    if handling is _BIFURCATE_ALWAYS:
         return [[recipient] for recipient in recipients]
     by_domain: dict[str, list[EnvelopeAddress]] = {}
     for recipient in recipients:

@@ -8,13 +8,12 @@ Used by ``ServerSession``.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
 
 from kumo_core.data_scanner import DataScanner, ScanReport
 from kumo_core.transparency import unstuff
 
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+Octets = bytes | bytearray | memoryview
+"""A buffer of octets whose slices are octets too."""
 
 _CRLF = b"\r\n"
 
@@ -35,7 +34,7 @@ class ContentReader:
     Source: RFC 5321 §4.1.1.4, §4.5.2.
     """
 
-    __slots__ = ("_buffer", "_content", "_max_size", "_scanner", "_tail", "is_too_big")
+    __slots__ = ("_buffer", "_content", "_max_size", "_scanner", "_tail", "is_complete", "is_too_big")
 
     def __init__(self, max_size: int, line_length_limit: int) -> None:
         self._max_size = max_size
@@ -44,15 +43,12 @@ class ContentReader:
         self._content = b""
         # DATA's own CRLF counts as a line end before the content.
         self._tail = _CRLF
+        self.is_complete = False
+        """Whether end-of-data was read; ``take`` is due then."""
         self.is_too_big = False
         """Whether the content is over the limit; it is dropped then."""
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether end-of-data was read; ``take`` is due then."""
-        return self._scanner.complete
-
-    def receive(self, data: Buffer, start: int, end: int) -> int:
+    def receive(self, data: Octets, start: int, end: int) -> int:
         """Read content from ``data[start:end]``, which is copied where it is kept.
 
         Returns:
@@ -60,6 +56,7 @@ class ContentReader:
         """
         scanner = self._scanner
         consumed = scanner.scan(data, start, end)
+        self.is_complete = is_complete = scanner.complete
         if self.is_too_big:
             return consumed
         length = scanner.content_length
@@ -67,8 +64,8 @@ class ContentReader:
             self.is_too_big = True
             self._buffer = None
             return consumed
-        if self._buffer is None and scanner.complete and scanner.scanned == length + _TERMINATOR_LENGTH:
-            self._content = bytes(memoryview(data)[start : start + length])
+        if is_complete and self._buffer is None and scanner.scanned == length + _TERMINATOR_LENGTH:
+            self._content = bytes(data[start : start + length])
         else:
             self._keep(memoryview(data)[start : start + consumed], length)
         return consumed
@@ -91,6 +88,7 @@ class ContentReader:
         self._buffer = None
         self._content = b""
         self._tail = _CRLF
+        self.is_complete = False
         self.is_too_big = False
 
     def _keep(self, chunk: memoryview, content_length: int) -> None:
@@ -98,7 +96,7 @@ class ContentReader:
         if buffer is None:
             buffer = self._buffer = io.BytesIO()
         scanner = self._scanner
-        complete = scanner.complete
+        complete = self.is_complete
         removed = scanner.scanned - content_length
         if removed == 0 or (
             complete and removed == _TERMINATOR_LENGTH and buffer.tell() + len(chunk) == scanner.scanned

@@ -6,7 +6,7 @@ Knows commands, replies and transactions; no octet streams, no pausing, no time:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kumo.errors import DisconnectMode, LocalProtocolError, Rejection, RemoteProtocolError
 from kumo.smtp import replies
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from kumo.smtp.reply_queue import ReplyQueue
     from kumo.smtp.session_parameters import SessionParameters
-    from kumo_core.command import Path
     from kumo_core.data_scanner import ScanReport
 
     _Handler = Callable[["Dialogue", Command, bytes], VerdictEvent | None]
@@ -126,7 +125,7 @@ class Dialogue:
         Raises:
             LocalProtocolError: the event takes no such answer.
         """
-        self._VERDICTS[type(event)](self, event, answer)
+        _ACCEPTANCES[event.__class__](self, event, answer)
 
     def refuse(self, event: VerdictEvent, rejection: Rejection) -> None:
         """Send policy's refusal of an event."""
@@ -197,7 +196,7 @@ class Dialogue:
             self._out.send(replies.TOO_MANY_MESSAGES, line.decode())
             return None
         try:
-            sender = envelope_address(cast("Path", command.path))
+            sender = envelope_address(command.path)
         except ValueError:
             self.refuse_command(replies.BAD_SENDER, line)
             return None
@@ -214,7 +213,7 @@ class Dialogue:
     def _rcpt(self, command: Command, line: bytes) -> RecipientReceived | None:
         transaction = self._open_transaction()
         try:
-            recipient = envelope_address(cast("Path", command.path))
+            recipient = envelope_address(command.path)
         except ValueError:
             self.refuse_command(replies.BAD_RECIPIENT, line)
             return None
@@ -269,7 +268,7 @@ class Dialogue:
 
     def _open_transaction(self) -> Transaction:
         # The state tables let no command here, and no content end, without one.
-        return cast("Transaction", self.transaction)
+        return self.transaction  # type: ignore[return-value]
 
     # --- tables -----------------------------------------------------------------------------------
 
@@ -285,13 +284,14 @@ class Dialogue:
     }
     """How each action of the state tables is done."""
 
-    _VERDICTS: ClassVar[dict[type[Any], Callable[[Dialogue, Any, Any], None]]] = {
+    ACCEPTANCES: ClassVar[dict[type[Any], Callable[[Dialogue, Any, Any], None]]] = {
         ConnectionOpened: _accept_connection,
         GreetingReceived: _accept_greeting,
         MailReceived: _accept_mail,
         RecipientReceived: _accept_recipient,
         ContentReceived: _accept_content,
     }
+    """How each event takes its course."""
 
 
 def loggable_command(line: bytes) -> str:
@@ -324,6 +324,8 @@ def _refusal(reply: Reply) -> _Handler:
 
 
 _handle_unknown = _refusal(UNKNOWN_COMMAND)
+
+_ACCEPTANCES = Dialogue.ACCEPTANCES
 
 # One look-up a command: the tables are merged with the methods once, at import.
 _HANDLERS: dict[State, dict[str, _Handler]] = {

@@ -7,7 +7,7 @@ Used by the session for what clients send and by policy, spool and logs for the 
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import idna
@@ -31,11 +31,12 @@ class EnvelopeAddress:
 
     local_part: str
     domain: str
+    email: str = field(init=False, repr=False, compare=False)
+    """The printed form: ``local@domain``, ``Postmaster``, or empty."""
 
-    @property
-    def email(self) -> str:
-        """The printed form: ``local@domain``, ``Postmaster``, or empty."""
-        return f"{self.local_part}@{self.domain}" if self.domain else self.local_part
+    def __post_init__(self) -> None:
+        email = f"{self.local_part}@{self.domain}" if self.domain else self.local_part
+        object.__setattr__(self, "email", email)
 
     @property
     def user(self) -> str:

@@ -7,12 +7,13 @@ Whatever the text holds, what goes out is well-formed.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from kumo.errors import ProtocolError, Rejection
 
 
-class Reply(NamedTuple):
+class Reply(Struct, frozen=True, gc=False):
     """One reply.
 
     Args:
@@ -37,7 +38,7 @@ class Reply(NamedTuple):
 
     def encode(self) -> bytes:
         """The reply's octets, every line with the code and CRLF."""
-        code, text = self
+        code, text = self.code, self.text
         if text.isprintable():
             return f"{code} {text}\r\n".encode()
         return _encode(code, text)

@@ -77,6 +77,8 @@ class ReplyQueue:
         """
         if self._rewrites:
             self.waiting.append(WaitingReply(reply, command, mode, transaction))
+        elif mode is _IF_421 and reply.code < _FIRST_REFUSAL:
+            self._octets.append(reply.encode())
         else:
             self._transmit(reply, command, mode, transaction)
 

@@ -35,8 +35,7 @@ from kumo.smtp.reply_queue import ReplyQueue
 from kumo.smtp.states import State
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
+    from kumo.smtp.content_reader import Octets
     from kumo.smtp.session_parameters import SessionParameters
 
 # Bound once: reading a member off its class is slow, and these are needed for every command.
@@ -135,11 +134,11 @@ class ServerSession:
 
     # --- input ------------------------------------------------------------------------------------
 
-    def receive_data(self, data: Buffer, now: float, start: int = 0, end: int = -1) -> None:
+    def receive_data(self, data: Octets, now: float, start: int = 0, end: int = -1) -> None:
         """Take octets from the peer; ``next_event`` tells what came of them.
 
         Args:
-            data: any contiguous buffer of octets; what is needed of it is copied.
+            data: octets; what is needed of them is copied.
             now: monotonic time in seconds.
             start: first octet of ``data`` that counts.
             end: octet after the last one that counts; -1: the buffer's end.
@@ -152,9 +151,8 @@ class ServerSession:
         if self._out.ended:
             return
         self._progress = now
-        view = memoryview(data)
         if end < 0:
-            end = len(view)
+            end = len(data)
         lines = self._lines
         if self._dialogue.state is _CONTENT and not (self._content.is_complete or self._out.waiting):
             start += self._content.receive(data, start, end)
@@ -162,7 +160,7 @@ class ServerSession:
                 return
         if lines.held_octets > MAX_HELD_OCTETS:
             raise LocalProtocolError("the shell goes on reading while the session is paused")
-        lines.feed(bytes(view[start:end]))
+        lines.feed(bytes(data[start:end]))
 
     def receive_eof(self, now: float) -> None:
         """The peer sends no more. What it sent is still answered, then the session ends. Idempotent."""
@@ -231,7 +229,7 @@ class ServerSession:
                 starts anew. Without it, it runs from the last input.
         """
         event = self._take_awaited(now)
-        if isinstance(event, ReplyPending):
+        if event.__class__ is ReplyPending:
             self._rewrite(answer)
         else:
             self._dialogue.accept(event, answer)
@@ -277,10 +275,10 @@ class ServerSession:
         if state is _OPENING:
             return ConnectionOpened()
         line = self._lines.next_line()
-        if isinstance(line, bytes):
-            return self._dialogue.interpret(line)
         if line is _INCOMPLETE:
             return self._starve()
+        if isinstance(line, bytes):
+            return self._dialogue.interpret(line)
         self._dialogue.refuse_long_line()
         return None
 
@@ -288,8 +286,8 @@ class ServerSession:
         content = self._content
         if not content.is_complete:
             rest = self._lines.take_rest()
-            consumed = content.receive(rest, 0, len(rest))
-            if consumed < len(rest):
+            if rest:
+                consumed = content.receive(rest, 0, len(rest))
                 self._lines.feed(rest[consumed:])
             if not content.is_complete:
                 return self._starve()

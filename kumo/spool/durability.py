@@ -22,6 +22,9 @@ class Barrier(Protocol):
     def named(self, directory: str) -> None:
         """Take note of a directory, below the store's root, in which a file got its name."""
 
+    def pruned(self, directory: str) -> None:
+        """Take note of a directory that was removed: no name in it is waited for any more."""
+
     def make_contents_durable(self) -> None:
         """Make all files written so far durable under the temporary names that they have.
 
@@ -33,7 +36,7 @@ class Barrier(Protocol):
         """Make all names given so far durable.
 
         Raises:
-            OSError: as above.
+            OSError: as above; they stay among those that the next call is about.
         """
 
 
@@ -56,6 +59,9 @@ class FileSystemBarrier:
         """See ``Barrier``."""
 
     def named(self, directory: str) -> None:
+        """See ``Barrier``."""
+
+    def pruned(self, directory: str) -> None:
         """See ``Barrier``."""
 
     def make_contents_durable(self) -> None:
@@ -95,12 +101,21 @@ class FileByFileBarrier:
             self._directories[directory] = None
             directory = directory[: directory.rindex("/")]
 
+    def pruned(self, directory: str) -> None:
+        """See ``Barrier``."""
+        self._directories.pop(directory, None)
+
     def make_contents_durable(self) -> None:
         """See ``Barrier``."""
         self._files.sync_directory(self._new)
 
     def make_names_durable(self) -> None:
         """See ``Barrier``."""
-        directories, self._directories = self._directories, {}
-        for directory in directories:
-            self._files.sync_directory(directory)
+        for directory in self._directories:
+            try:
+                self._files.sync_directory(directory)
+            except FileNotFoundError:
+                # Removed by other hands, and its names with it; the way to it is noted as well.
+                if directory == self._root:
+                    raise
+        self._directories.clear()

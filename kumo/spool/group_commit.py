@@ -4,7 +4,7 @@ The order is the promise. Contents and metas are written under temporary names; 
 become durable; contents get their names, then metas (or, for a transaction of several messages, its
 manifest); with ``flush`` the names become durable; only then do the callers hear of it. Whatever fails
 is taken back, and of the batch only the messages of that one call are, unless a barrier failed: it
-speaks for all of them. It runs in the writer's thread and knows nothing of threads or loops.
+speaks for all of them. A bug met on the way is such a failure too. It runs in the writer's thread and knows nothing of threads or loops.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class GroupCommit:
         """Manifests of transactions whose last names are not durable yet."""
 
     def store(self, requests: Sequence[StoreRequest]) -> None:
-        """Store every request, or set its ``error``; never raises ``OSError``."""
+        """Store every request, or set its ``error``."""
         live = self._each(requests, self._stage)
         live = self._all(live, lambda barrier: barrier.make_contents_durable())
         live = self._each(live, self._place)
@@ -97,6 +97,8 @@ class GroupCommit:
         if live and self._barriers:
             self._settle()
         self._each(live, self._complete)
+        self._data.prune()
+        self._meta.prune()
 
     def remove(self, spool_ids: Iterable[str]) -> SpoolError | None:
         """Remove entries, each meta before its content; missing ones are no error.
@@ -142,7 +144,7 @@ class GroupCommit:
             for barrier in self._barriers:
                 barrier.make_names_durable()
         except OSError as error:
-            _log.error("unable to sync the spool: %s", error)
+            _log.error("unable to sync the spool; the next start does it: %s", error)
         else:
             self._settle()
 
@@ -153,7 +155,7 @@ class GroupCommit:
         for request in requests:
             try:
                 step(request)
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - of whatever kind, it concerns this request only
                 self._fail(request, error)
             else:
                 done.append(request)
@@ -166,7 +168,9 @@ class GroupCommit:
             for barrier in self._barriers:
                 sync(barrier)
         except OSError as error:
-            # The kernel reports a lost write once; to sync again would be told that all is well.
+            # The kernel reports a lost write once; to sync again would be told that all is well. It may
+            # have been a name of an earlier batch, so manifests that waited for one stay for the next start.
+            self._settling.clear()
             for request in requests:
                 self._fail(request, error)
             return []
@@ -215,17 +219,21 @@ class GroupCommit:
         for manifest in manifests:
             try:
                 self._files.unlink(manifest)
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - no reason to fail whoever comes next
                 # It names nothing any more that could be done again.
                 _log.warning("unable to remove %s: %s", manifest, error)
 
-    def _fail(self, request: StoreRequest, error: OSError) -> None:
+    def _fail(self, request: StoreRequest, error: Exception) -> None:
         names = ", ".join(entry.id for entry in request.entries)
-        request.error = spool_error(f"store {names}", error)
-        _log.error("%s", request.error)
+        if isinstance(error, OSError):
+            request.error = spool_error(f"store {names}", error)
+            _log.error("%s", request.error)
+        else:
+            request.error = SpoolError(f"unable to store {names}: the spool's writer failed: {error}")
+            _log.error("%s", request.error, exc_info=error)
         try:
             self._take_back(request)
-        except OSError as failure:
+        except Exception as failure:  # noqa: BLE001 - the other requests are not to suffer from it
             _log.error("something of %s may be left on the spool: %s", names, failure)
 
     def _take_back(self, request: StoreRequest) -> None:

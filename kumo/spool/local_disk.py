@@ -106,6 +106,12 @@ class LocalDisk:
         """Where an entry is."""
         return f"{self._data}/{entry_name(spool_id)}"
 
+    def confirm(self, spool_id: str) -> None:
+        """Have the next sync speak for the name of an entry that an earlier run may have given it."""
+        if self.barrier is not None:
+            path = self.path(spool_id)
+            self.barrier.named(path[: path.rindex("/")])
+
     def remove(self, spool_id: str) -> None:
         """Remove an entry; a missing one is no error.
 
@@ -166,6 +172,8 @@ class LocalDisk:
             with contextlib.suppress(OSError):  # not empty, or gone already
                 while len(directory) > len(self._data):
                     self._files.remove_directory(directory)
+                    if self.barrier is not None:
+                        self.barrier.pruned(directory)
                     directory = directory[: directory.rindex("/")]
 
     def _make_directory(self, path: str) -> None:

@@ -122,10 +122,14 @@ def _roll_forward(
 ) -> None:
     for id_, _, meta_temporary, data_temporary in placements:
         # What is not in new/ is in its place already, or delivered and removed since.
-        if data_temporary is not None and files.exists(data.staged_path(data_temporary)):
-            data.place(data_temporary, id_)
-        if files.exists(meta.staged_path(meta_temporary)):
-            meta.place(meta_temporary, id_)
+        # The run that placed it may have died before its names were synced.
+        for store, temporary in ((data, data_temporary), (meta, meta_temporary)):
+            if temporary is None:
+                continue
+            if files.exists(store.staged_path(temporary)):
+                store.place(temporary, id_)
+            else:
+                store.confirm(id_)
 
 
 def _sweep(store: LocalDisk, files: FileOperations) -> None:

@@ -8,6 +8,7 @@ does. Called by the facade.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import queue
 import threading
@@ -131,21 +132,19 @@ class Writer:
         return batch, True
 
     def _perform(self, batch: Sequence[Job]) -> None:
-        try:
-            self._commit.store([job.request for job in batch if job.request is not None])
-            for job in batch:
-                if job.request is not None:
-                    job.error = job.request.error
-                elif job.chore is None:
-                    job.error = self._commit.remove(job.removals)
-            for job in batch:
-                if job.chore is not None:
-                    job.chore()
-        except Exception as error:  # noqa: BLE001 - whatever it was, the thread goes on
-            # Nobody may be left waiting, and a failed store is no lie: the peer sends the message again.
-            _log.exception("the spool's writer failed")
-            for job in batch:
-                job.error = job.error or SpoolError(f"the spool's writer failed: {error}")
+        stores = [job for job in batch if job.request is not None]
+        _attempt(stores, lambda: self._commit.store([job.request for job in stores if job.request]))
+        for job in batch:
+            if job.request is not None:
+                job.error = job.error or job.request.error
+            elif job.chore is None:
+                _attempt([job], functools.partial(self._remove, job))
+        for job in batch:
+            if job.chore is not None:
+                _attempt([job], job.chore)
+
+    def _remove(self, job: Job) -> None:
+        job.error = self._commit.remove(job.removals)
 
     def _answer(self, batch: Sequence[Job]) -> None:
         try:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import select
 import shutil
 import signal
 import smtplib
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -50,14 +49,26 @@ class Kumod:
     Args:
         folder: for policy, spool, logs and maildirs.
         policy: Lua after ``POLICY_HEAD``, which defines ``spools(flush)``, ``logs()`` and ``maildir()``.
+        environment: added to this process's own.
+        prefix: a command that becomes the daemon, under some restraint, as prlimit does.
     """
 
-    def __init__(self, folder: Path, policy: str, *, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        policy: str,
+        *,
+        environment: dict[str, str] | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
+        self.prefix = prefix
         self.script = folder / "init.lua"
         self.script.write_text(POLICY_HEAD.format(var=folder) + policy)
         self.environment = os.environ | {"PYTHONUNBUFFERED": "1"} | (environment or {})
+        self.errors = folder / "stderr"
         self.lines: list[str] = []
+        self._read_octets = 0
         self.ports: list[int] = []
         self.http_port = 0
 
@@ -71,13 +82,14 @@ class Kumod:
     def start(self) -> None:
         """Start it and wait until it serves."""
         self.ports.clear()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "kumo", "--policy", str(self.script)],
-            cwd=self.folder,
-            env=self.environment,
-            stderr=subprocess.PIPE,
-            bufsize=0,  # a line in Python's own buffer would be invisible to select
-        )
+        # A file and no pipe: a pipe that nobody reads would stop the daemon once it is full.
+        with self.errors.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [*self.prefix, sys.executable, "-m", "kumo", "--policy", str(self.script)],
+                cwd=self.folder,
+                env=self.environment,
+                stderr=errors,
+            )
         try:
             self.wait_for_line(STARTED)
         except BaseException:
@@ -86,22 +98,16 @@ class Kumod:
 
     def wait_for_line(self, text: str) -> str:
         """The next line of standard error that contains ``text``; fails when the daemon ends first."""
-        assert self.process.stderr is not None
         deadline = time.monotonic() + PATIENCE
         while True:
-            ready, _, _ = select.select([self.process.stderr], [], [], max(0.0, deadline - time.monotonic()))
-            line = self.process.stderr.readline().decode(errors="replace") if ready else ""
-            if not line:
+            has_ended = self.process.poll() is not None or time.monotonic() > deadline
+            for line in self._new_lines():
+                if text in line:
+                    return line
+            if has_ended:
                 output = "".join(self.lines)
                 raise AssertionError(f"kumod ended or fell silent before {text!r}:\n{output}")
-            self.lines.append(line)
-            if match := re.search(r"(smtp|http) listener on \S+:(\d+)", line):
-                if match.group(1) == "smtp":
-                    self.ports.append(int(match.group(2)))
-                else:
-                    self.http_port = int(match.group(2))
-            if text in line:
-                return line
+            time.sleep(0.005)
 
     def wait_until(self, is_so: Callable[[], bool]) -> None:
         """Look again and again until it is so; what follows fails if it never is."""
@@ -121,15 +127,33 @@ class Kumod:
     def stop(self, sig: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to end; its exit status."""
         self.process.send_signal(sig)
-        _, errors = self.process.communicate(timeout=PATIENCE)
-        self.lines.append(errors.decode(errors="replace"))
-        return self.process.returncode
+        status = self.process.wait(timeout=PATIENCE)
+        for _ in self._new_lines():
+            pass
+        return status
 
     def kill(self) -> None:
         """kill -9; nothing is asked of it any more."""
         if self.process.poll() is None:
             self.process.kill()
-        self.process.communicate(timeout=PATIENCE)
+        self.process.wait(timeout=PATIENCE)
+
+    def _new_lines(self) -> Iterator[str]:
+        """Whole lines of standard error that were not seen yet."""
+        with self.errors.open("rb") as errors:
+            errors.seek(self._read_octets)
+            for octets in errors:
+                if not octets.endswith(b"\n"):
+                    return
+                self._read_octets += len(octets)
+                line = octets.decode(errors="replace")
+                self.lines.append(line)
+                if match := re.search(r"(smtp|http) listener on \S+:(\d+)", line):
+                    if match.group(1) == "smtp":
+                        self.ports.append(int(match.group(2)))
+                    else:
+                        self.http_port = int(match.group(2))
+                yield line
 
     def records(self) -> list[dict[str, Any]]:
         """All log records, read back by the real zstd."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import smtplib
@@ -11,6 +12,7 @@ import urllib.request
 from email.message import EmailMessage
 from pathlib import Path
 
+import aiosmtplib
 import pytest
 
 from .daemon import PATIENCE, Kumod, run_kumod
@@ -144,6 +146,38 @@ def test_signals_tell_idle_sessions_and_end_cleanly(tmp_path: Path, sig: signal.
             assert daemon.stop(sig) == 0
             assert peer.recv(1000) == b"421 4.3.2 mx.test shutting down\r\n"
             assert peer.recv(1000) == b""
+
+
+def test_a_second_signal_does_not_wait_for_sleeping_handlers(tmp_path: Path) -> None:
+    policy = WHOLE + (
+        "kumo.on('smtp_server_mail_from', function(sender)\n"
+        "  kumo.log_info('asleep in mail_from') kumo.sleep(3600)\n"
+        "end)\n"
+        "kumo.on('smtp_server_data', function(msg) kumo.sleep(3600) end)"
+    )
+    with Kumod(tmp_path, policy) as daemon, daemon.client() as client:
+        client.ehlo()
+        client.putcmd("MAIL FROM:<a@example.com>")
+        daemon.wait_for_line("asleep in mail_from")
+        daemon.process.send_signal(signal.SIGTERM)
+        daemon.wait_for_line("shutting down")
+        assert daemon.stop() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is warned")
+def test_root_is_warned_and_served(tmp_path: Path) -> None:
+    with Kumod(tmp_path, WHOLE) as daemon:
+        assert any("running as root" in line for line in daemon.lines)
+
+
+async def test_aiosmtplib_sends_a_message(tmp_path: Path) -> None:
+    with Kumod(tmp_path, WHOLE) as daemon:
+        errors, text = await aiosmtplib.send(
+            a_message(), hostname="127.0.0.1", port=daemon.port, start_tls=None, timeout=PATIENCE
+        )
+        assert errors == {}
+        assert text.startswith("OK ids=")
+        wait_until_delivered(daemon, 1)
 
 
 def test_kill_9_after_the_250_loses_nothing(tmp_path: Path) -> None:

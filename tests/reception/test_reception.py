@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
+import types
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +16,13 @@ from kumo.message import Connection, Message
 from kumo.smtp import Reply, parse_envelope_address
 
 from .conftest import MakeReception, World, settle, transaction
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, monotonic: Callable[[], float]) -> None:
+    """Give reception a clock of its own; the event loop keeps the real one."""
+    clock = types.SimpleNamespace(monotonic=monotonic, time=time.time)
+    monkeypatch.setattr("kumo.reception.reception.time", clock)
+
 
 NO_TRACE = TraceHeaders(received_header=False, supplemental_header=False)
 
@@ -244,14 +254,80 @@ async def test_a_failure_after_storing_unwinds_the_whole_transaction(
     assert world.queued == []
 
 
+# uvloop's timers have whole milliseconds and may fire a fraction early.
+@pytest.mark.parametrize("seconds", [0.0123, 0.0257])
 @pytest.mark.parametrize(("event", "stage"), [("data", "rx"), ("received", "rx"), ("resolve", "resolve")])
 async def test_deadline_names_the_stage(
-    world: World, make_reception: MakeReception, connection: Connection, event: str, stage: str
+    world: World,
+    make_reception: MakeReception,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    event: str,
+    stage: str,
+    seconds: float,
 ) -> None:
+    set_clock(monkeypatch, lambda: 1000.0)  # however slow the machine, the event is reached in time
     world.handlers[event] = lambda *_: asyncio.Event().wait()
-    reply = await settle(make_reception(data_processing_timeout=0.0).receive(connection, transaction()))
+    reception = make_reception(data_processing_timeout=seconds)
+    reply = await settle(reception.receive(connection, transaction()))
     assert reply == Reply(451, f"4.4.5 data_processing_timeout exceeded ({stage})")
     assert world.stored == {}
+
+
+async def test_a_hurried_reception_waits_for_nobody_but_the_store(
+    world: World, make_reception: MakeReception, connection: Connection
+) -> None:
+    reached = asyncio.Event()
+
+    async def wait_for_ever() -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    world.handlers["data"] = lambda *_: wait_for_ever()
+    reception = make_reception()
+    waiting = asyncio.ensure_future(settle(reception.receive(connection, transaction())))
+    await reached.wait()
+    reception.hurry()
+    assert (await waiting).code == 451
+    assert (await settle(reception.receive(connection, transaction()))).code == 451
+    del world.handlers["data"]
+    assert (await settle(reception.receive(connection, transaction()))).code == 250
+
+
+async def test_handlers_that_compute_use_up_the_deadline_too(
+    world: World, make_reception: MakeReception, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of three handlers takes a second of a clock that only they move; there are two."""
+    clock = [1000.0]
+    set_clock(monkeypatch, lambda: clock[0])
+
+    def compute(*_: Any) -> None:
+        clock[0] += 1.0
+
+    world.handlers["received"] = compute
+    content = transaction(recipients=("a@e.example", "b@e.example", "c@e.example", "d@e.example"))
+    reply = await settle(make_reception(data_processing_timeout=2.0).receive(connection, content))
+    assert reply == Reply(451, "4.4.5 data_processing_timeout exceeded (rx)")
+    assert world.order.count("received") < 4
+    assert world.stored == {}
+
+
+async def test_others_have_their_turn_between_the_batches(
+    world: World, make_reception: MakeReception, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    set_clock(monkeypatch, lambda: clock[0])
+    others: list[int] = []
+
+    def compute(*_: Any) -> None:
+        clock[0] += 0.01
+        asyncio.get_running_loop().call_soon(lambda: others.append(len(world.journal)))
+
+    world.handlers["received"] = compute
+    content = transaction(recipients=("a@e.example", "b@e.example", "c@e.example"))
+    reply = await settle(make_reception().receive(connection, content))
+    assert reply.code == 250
+    assert others[0] < world.order.index("resolve")
 
 
 async def test_a_handlers_own_timeout_is_not_taken_for_the_deadline(
