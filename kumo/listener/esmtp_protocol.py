@@ -13,7 +13,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from kumo.errors import KumoError, Rejection
+from kumo.errors import KumoError, LocalProtocolError, Rejection
 from kumo.listener.flow_control import CHECK_INTERVAL, FlowControl
 from kumo.listener.read_buffer import COMMAND_OCTETS
 from kumo.listener.relay import relaying_denied
@@ -232,6 +232,7 @@ class EsmtpProtocol(asyncio.BufferedProtocol):
                 self._content_since = now
                 self._view = self._context.content_view
         else:
+            self._content_since = None
             self._view = self._context.command_view
 
     def _opened(self, session: ServerSession, _event: ConnectionOpened) -> None:
@@ -327,16 +328,15 @@ class EsmtpProtocol(asyncio.BufferedProtocol):
         """Answer the session's event with what policy or reception says of the subject, now or later."""
         try:
             answer = question(self._connection, subject)
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises harms this session only
+            if answer is None:
+                session.accept()
+            elif is_awaitable(answer):
+                self._verdict = verdict = asyncio.ensure_future(answer)
+                verdict.add_done_callback(self._decided)
+            else:
+                session.accept(answer)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong with a verdict harms this session only
             self._deny(session, error, None)
-            return
-        if answer is None:
-            session.accept()
-        elif is_awaitable(answer):
-            self._verdict = verdict = asyncio.ensure_future(answer)
-            verdict.add_done_callback(self._decided)
-        else:
-            session.accept(answer)
 
     def _decided(self, verdict: asyncio.Future[Any]) -> None:
         """Take a verdict that took time."""
@@ -352,8 +352,11 @@ class EsmtpProtocol(asyncio.BufferedProtocol):
             return
         now = self._context.now()
         if error is None:
-            session.accept(verdict.result(), now=now)
-        else:
+            try:
+                session.accept(verdict.result(), now=now)
+            except LocalProtocolError as misuse:  # a session that nobody answers would wait for ever
+                error = misuse
+        if error is not None:
             self._deny(session, error, now)
         self._pump(now)
         self._let_go_on()

@@ -117,6 +117,20 @@ async def test_rejection_refuses_that_command_alone(house: House, event: str, *,
     assert (sender, recipient) == ("a@example.com" if event == "rcpt_to" else None, None)
 
 
+@pytest.mark.parametrize("waits", [False, True], ids=["at once", "later"])
+async def test_a_verdict_of_the_wrong_kind_ends_the_session_and_does_not_freeze_it(
+    house: House, *, waits: bool
+) -> None:
+    async def answer_later(*_arguments: Any) -> str:
+        await asyncio.sleep(0)
+        return "nonsense"
+
+    client = await house.greeted(await house.start())
+    house.policy.answers["mail_from"] = answer_later if waits else "nonsense"
+    assert await client.say(COMMAND_OF["mail_from"]) == TROUBLE
+    assert await client.rest() == b""
+
+
 @pytest.mark.parametrize(
     ("mode", "code", "said"),
     [
