@@ -65,7 +65,8 @@ class ConfigError(KumoError):
 class PolicyError(KumoError):
     """A Lua handler failed, or answered with something of the wrong type.
 
-    The text names the event and carries the Lua traceback; it is for the log only.
+    The text names the event, or at start the script line, and carries the Lua traceback; it is for the
+    log and the operator, never for a peer.
     """
 
 

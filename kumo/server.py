@@ -136,6 +136,8 @@ class Server:
             _log.info("initialization complete")
             await self._stopping.wait()
             admission.is_shutting_down = True
+            # A session that waits for a full log disk would keep the daemon up; its message is stored.
+            logs.release_waiters()
             await self._drain_listeners()
 
     def _make_logs(self, configs: Sequence[LocalLogs]) -> Logs:
@@ -203,6 +205,7 @@ class Server:
         """Bring every message that an earlier run left back into its queue."""
         count = 0
         async for message in spool.entries():
+            before = message.envelope()
             try:
                 answer = self._storage_events.on_spool_message_enumerated(message)
                 if is_awaitable(answer):
@@ -210,6 +213,10 @@ class Server:
             except KumoError as error:
                 # Its 250 was sent long ago: a policy's mistake must not keep it from its queue.
                 _log.error("message %s is queued as it is: %s", message.id, error)
+            except Exception:  # noqa: BLE001 - one message must not keep the others from their queues
+                _log.exception("message %s is queued as it is", message.id)
+            if message.envelope() != before:
+                message.has_changed = True
             await queues.recover(message)
             count += 1
         _log.info("spool enumeration complete: %d messages", count)

@@ -19,6 +19,7 @@ from kumo.config.queue import (
 )
 from kumo.config.socket_address import parse_socket_address
 from kumo.config.spool import Spool, SpoolKind
+from kumo.config.template import compile_template, template_variables
 from kumo.config.throttle import parse_throttle
 from kumo.config.trace_headers import TraceHeaders
 
@@ -52,10 +53,12 @@ __all__ = [
     "SpoolKind",
     "TraceHeaders",
     "Unsigned",
+    "compile_template",
     "format_duration",
     "parse_duration",
     "parse_network",
     "parse_socket_address",
     "parse_throttle",
+    "template_variables",
     "unmapped",
 ]

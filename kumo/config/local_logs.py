@@ -7,6 +7,7 @@ from typing import Annotated
 
 from kumo.config.kinds import Kind, Unsigned
 from kumo.config.min_free import DEFAULT_MIN_FREE, MinFree
+from kumo.config.template import check_template
 
 RECORD_TYPES = (
     "Reception",
@@ -44,6 +45,10 @@ class RecordParameters:
     """Jinja template in place of the JSON line."""
     segment_header: str | None = None
     """Text written as it is when a segment opens."""
+
+    def __post_init__(self) -> None:
+        if self.template is not None:
+            check_template("template", self.template)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from kumo.config.kinds import Duration, Kind, Unsigned
+from kumo.config.template import check_template
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,9 @@ class MaildirProtocol:
     """Permission bits past the umask, for folders that are created."""
     file_mode: Annotated[int | None, Kind.UNSIGNED] = None
     """Permission bits past the umask, for files that are created."""
+
+    def __post_init__(self) -> None:
+        check_template("maildir_path", self.maildir_path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

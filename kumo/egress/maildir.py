@@ -6,10 +6,9 @@ the ``Disposition``. Files are written in worker threads.
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import logging
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 
 from jinja2 import TemplateError
 
@@ -17,6 +16,7 @@ from kumo.config import MaildirProtocol
 from kumo.egress.disposition import Disposition
 from kumo.egress.maildir_folder import write_to_maildir
 from kumo.egress.maildir_path import PathRefused, PathTemplate
+from kumo.egress.writer_threads import WriterThreads
 from kumo.message import Message, QueueName
 from kumo.smtp import EnvelopeAddress
 
@@ -31,12 +31,13 @@ class MaildirDeliverer:
         max_writers: threads that write at one time.
     """
 
-    __slots__ = ("_host", "_writers")
+    __slots__ = ("_host", "_is_stopping", "_writers")
 
     def __init__(self, hostname: str, max_writers: int = 16) -> None:
         # A slash or colon in the host's name is written as the maildir format says.
         self._host = hostname.replace("/", "\\057").replace(":", "\\072")
-        self._writers = ThreadPoolExecutor(max_writers, thread_name_prefix="kumo-maildir")
+        self._writers: WriterThreads[Disposition] = WriterThreads(max_writers)
+        self._is_stopping = False
 
     async def deliver(self, message: Message, protocol: MaildirProtocol, queue: str) -> Disposition:
         """Write a message for each of its recipients.
@@ -55,12 +56,19 @@ class MaildirDeliverer:
         Source: KumoMTA manual, make_queue_config/protocol.
         """
         segments = message.segments
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._writers, self._write, message, segments, protocol, queue)
+        return await self._writers.run(functools.partial(self._write, message, segments, protocol, queue))
+
+    def stop(self) -> None:
+        """Begin with no further recipient; those not begun with count as failed."""
+        self._is_stopping = True
 
     def close(self) -> None:
-        """Let the threads end once they are done with what they have."""
-        self._writers.shutdown(wait=False)
+        """Let the threads end once they are done with what they have.
+
+        One that hangs, in a file system that does not answer, is left behind when the process ends. What
+        it writes may yet arrive, and once more after the restart.
+        """
+        self._writers.close()
 
     def _write(
         self, message: Message, segments: tuple[bytes, bytes], protocol: MaildirProtocol, queue: str
@@ -71,6 +79,10 @@ class MaildirDeliverer:
         successes: list[str] = []
         failures: list[str] = []
         for recipient in message.recipients:
+            if self._is_stopping:
+                failed.append(recipient)
+                failures.append(f"{recipient.email}: not tried, the daemon is stopping")
+                continue
             try:
                 folder = PathTemplate.compile(protocol.maildir_path).expand(message, recipient, name)
                 identity = write_to_maildir(

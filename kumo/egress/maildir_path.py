@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-from jinja2 import Template, meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import Template
 
+from kumo.config import compile_template, template_variables
 from kumo.message import Message, QueueName
 from kumo.smtp import EnvelopeAddress
 
@@ -21,23 +20,6 @@ _SENDER_NAMES = frozenset({"sender_local_part", "sender_domain_part", "sender_em
 
 class PathRefused(ValueError):  # noqa: N818 - a verdict on an address, not a fault of ours
     """The path of a recipient would not be what the policy meant."""
-
-
-def _as_minijinja(value: Any) -> Any:
-    """Print the constants as KumoMTA's template engine does."""
-    if value is None:
-        return "none"
-    if value is True:
-        return "true"
-    if value is False:
-        return "false"
-    return value
-
-
-_ENVIRONMENT = ImmutableSandboxedEnvironment(
-    finalize=_as_minijinja,
-    autoescape=False,  # paths are not HTML
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +44,7 @@ class PathTemplate:
         Raises:
             jinja2.TemplateError: its syntax is wrong.
         """
-        names = frozenset(meta.find_undeclared_variables(_ENVIRONMENT.parse(text)))
-        return PathTemplate(text, _ENVIRONMENT.from_string(text), names)
+        return PathTemplate(text, compile_template(text), template_variables(text))
 
     def expand(self, message: Message, recipient: EnvelopeAddress, queue: QueueName) -> str:
         """The folder for one recipient.

@@ -1,11 +1,12 @@
 """The open segments of one logger, and when each of them is written out or complete.
 
-All of it happens on the writer's thread, except ``submitted`` and ``is_full``, which belong to the
-event loop. A call that fails has taken nothing and may be made again.
+All of it happens on the writer's thread, except for ``submitted``, ``dropped``, and what they are
+compared with, which belong to the event loop. A call that fails has taken nothing and may be made again.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from kumo.config import LocalLogs
@@ -29,7 +30,6 @@ class Channel:
     """
 
     __slots__ = (
-        "_back_pressure",
         "_clock",
         "_dirty_since",
         "_files",
@@ -38,8 +38,11 @@ class Channel:
         "_max_size",
         "_monotonic",
         "_opened_at",
+        "_rejection_limit",
+        "_room",
         "_segments",
         "directory",
+        "dropped",
         "submitted",
         "taken",
     )
@@ -52,7 +55,10 @@ class Channel:
         """Records that the event loop has queued; only it counts here."""
         self.taken = 0
         """Records that the thread has put into a segment; only it counts here."""
-        self._back_pressure = max(config.back_pressure, 1)
+        self.dropped = 0
+        """Records that found no room and could not wait; only the event loop counts here."""
+        self._room: float = max(config.back_pressure, 1)
+        self._rejection_limit = 2 * self._room
         self._clock = clock
         self._files = files
         self._level = config.compression_level
@@ -66,7 +72,16 @@ class Channel:
     @property
     def is_full(self) -> bool:
         """Whether as many records wait as ``back_pressure`` allows."""
-        return self.submitted - self.taken >= self._back_pressure
+        return self.submitted - self.taken >= self._room
+
+    @property
+    def is_overfull(self) -> bool:
+        """Whether so many records wait that one which cannot wait is dropped: twice ``back_pressure``."""
+        return self.submitted - self.taken >= self._rejection_limit
+
+    def lift_back_pressure(self) -> None:
+        """Never be full again."""
+        self._room = math.inf
 
     def take(self, destination: Destination, header: str | None, line: bytes) -> None:
         """Put one line into its segment, which is opened when there is none.

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from jinja2 import TemplateSyntaxError
 from msgspec.structs import replace
 
 from kumo.config import ANY_RECORD_TYPE, LocalLogs, RecordParameters
@@ -52,7 +51,7 @@ class LocalLogger:
         record_filter: asks the event that the configuration names; None only when it names none.
 
     Raises:
-        ConfigError: a suffix that is a path, a template that is none.
+        ConfigError: a suffix that is a path.
     """
 
     __slots__ = (
@@ -87,6 +86,10 @@ class LocalLogger:
         """All folders that it may write to."""
         return sorted({plan.destination.directory for plan in self._plans.values() if plan is not None})
 
+    def lift_back_pressure(self) -> None:
+        """Make nobody wait for room from now on; ``SegmentWriter.release_waiters`` wakes who does."""
+        self._channel.lift_back_pressure()
+
     def offer(self, record: LogRecord, message: Message) -> MaybeAwaitable[None]:
         """Write a record about a message, or not; waits for the filter and for room."""
         plan = self._plans[record.type]
@@ -105,7 +108,7 @@ class LocalLogger:
         return self._write(plan, record, message)
 
     def offer_rejection(self, record: LogRecord, meta: dict[str, Any]) -> None:
-        """Write a record that has no message, or not; never waits.
+        """Write a record that has no message, or not; never waits, drops it when there is no room at all.
 
         Args:
             record: without meta.
@@ -113,6 +116,9 @@ class LocalLogger:
         """
         plan = self._plans[record.type]
         if plan is None:
+            return
+        if self._channel.is_overfull:
+            self._channel.dropped += 1
             return
         if self._meta:
             record = replace(record, meta=self._meta.select(meta))
@@ -150,7 +156,7 @@ class LocalLogger:
 
     async def _submit_when_there_is_room(self, plan: _Plan, line: bytes) -> None:
         while self._channel.is_full:
-            await self._writer.written()
+            await self._writer.progress()
         self._writer.submit(self._channel, plan.destination, plan.header, line)
 
 
@@ -181,12 +187,7 @@ def _make_plan(config: LocalLogs, name: str) -> _Plan | None:
         raise ConfigError(
             f"per_record.{name}.suffix: {suffix!r} is no end of a file name", constructor=_CONSTRUCTOR
         )
-    try:
-        template = None if parameters.template is None else RecordTemplate(parameters.template)
-    except TemplateSyntaxError as error:
-        raise ConfigError(
-            f"per_record.{name}.template: line {error.lineno}: {error.message}", constructor=_CONSTRUCTOR
-        ) from error
+    template = None if parameters.template is None else RecordTemplate(parameters.template)
     return _Plan(
         Destination(parameters.log_dir or config.log_dir, suffix), parameters.segment_header, template
     )

@@ -28,10 +28,6 @@ from kumo.maybe_awaitable import MaybeAwaitable
 from kumo.message import Connection, Message
 from kumo.smtp import EnvelopeAddress, Reply
 
-_CLOSING = 421
-_UNAVAILABLE = "4.3.2 "
-"""Begins the 421s that tell of the server's own state: full, idle, shutting down. Source: RFC 3463 §3.4."""
-
 
 class Logs:
     """Writes log records.
@@ -98,6 +94,17 @@ class Logs:
         self._is_closed = True
         await self._writer.close()
 
+    def release_waiters(self) -> None:
+        """Let nobody wait for room any more: who does has his record queued at once.
+
+        For the start of the end, when sessions have to finish though the disk cannot be written: their
+        messages are on the spool. Those who wait for a record to reach its file go on waiting, until
+        ``close``.
+        """
+        for logger in self._loggers:
+            logger.lift_back_pressure()
+        self._writer.release_waiters()
+
     async def written(self) -> None:
         """Wait until all records so far have reached the operating system.
 
@@ -130,7 +137,7 @@ class Logs:
         sender: EnvelopeAddress | None,
         recipient: EnvelopeAddress | None,
     ) -> None:
-        """Write a Rejection record, unless the reply tells of the server's own state; never waits.
+        """Write a Rejection record, or drop it when far too many records wait; never waits.
 
         Args:
             connection: the session.
@@ -140,8 +147,6 @@ class Logs:
             recipient: the last one that was accepted.
         """
         if self._is_closed or not self._loggers:
-            return
-        if reply.code == _CLOSING and reply.text.startswith(_UNAVAILABLE):
             return
         record = rejection_record(
             connection, reply, command, sender, recipient, node_id=self._node_id, now=self._clock()

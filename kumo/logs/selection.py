@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kumo.message import HeaderField, Message, header_fields
+from kumo.message import HeaderField, Message, header_fields, named_fields
 
 
 class MetaSelection:
@@ -47,7 +47,7 @@ class HeaderSelection:
 
     def __init__(self, patterns: Iterable[str]) -> None:
         names, self._prefixes = _sorted_patterns(pattern.lower() for pattern in patterns)
-        self._names = frozenset(names)
+        self._names = names
 
     def __bool__(self) -> bool:
         return bool(self._names or self._prefixes)
@@ -61,17 +61,24 @@ class HeaderSelection:
         if not message.is_resident:
             return {}
         head, body = message.segments
-        fields = header_fields(head) if head else []
-        fields += header_fields(body)
+        fields = self._fields(head) if head else []
+        fields += self._fields(body)
         found: dict[str, list[HeaderField]] = {}
         for field in fields:
-            name = field.name.lower()
-            if name in self._names or (self._prefixes and name.startswith(self._prefixes)):
-                found.setdefault(name, []).append(field)
+            found.setdefault(field.name.lower(), []).append(field)
         return {
             same[0].name: same[0].value if len(same) == 1 else [field.value for field in same]
             for same in found.values()
         }
+
+    def _fields(self, content: bytes) -> list[HeaderField]:
+        if not self._prefixes:
+            return named_fields(content, self._names)
+        return [
+            field
+            for field in header_fields(content)
+            if (name := field.name.lower()) in self._names or name.startswith(self._prefixes)
+        ]
 
 
 def _sorted_patterns(patterns: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

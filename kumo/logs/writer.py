@@ -20,12 +20,12 @@ from kumo.logs.segment import Destination
 
 _LOGGER = logging.getLogger("kumod.logs")
 
-_GATHER = 0.02
-"""Seconds for which lines gather before the thread takes them. Longer batches would keep the
-interpreter from the event loop for longer at a stretch."""
+_GATHER = 0.05
+"""Seconds for which lines gather before the thread takes them. A wake-up costs as much as hundreds of
+lines; longer batches would keep the interpreter from the event loop for longer at a stretch."""
 
 _REPORT_INTERVAL = 60.0
-"""Seconds between two complaints about a disk that cannot be written."""
+"""Seconds between two complaints of the same kind: a disk that cannot be written, records dropped."""
 
 _Line = tuple[Channel, Destination, str | None, bytes]
 _Waiter = asyncio.Future[None]
@@ -61,12 +61,15 @@ class SegmentWriter:
         self._submitted = 0
         self._is_closing = False
         self._is_over = False
+        self._patient: set[_Waiter] = set()
         # of the thread; the event loop reads _settled
         self._taken = 0
         self._settled = 0
         self._waiters: list[_Waiter] = []
         self._is_failing = False
         self._reported_at = -_REPORT_INTERVAL
+        self._dropped = 0
+        self._drops_reported_at = -_REPORT_INTERVAL
 
     @property
     def backlog(self) -> int:
@@ -103,15 +106,37 @@ class SegmentWriter:
         Raises:
             OSError: the writer was closed while the disk could not be written; the lines are lost.
         """
+        if self._settled != self._submitted:
+            await self._line_up()
+
+    async def progress(self) -> None:
+        """Wait until lines were written, so that there may be room, or until ``release_waiters``.
+
+        Raises:
+            OSError: as above.
+        """
         if self._settled == self._submitted:
             return
+        waiter = self._line_up()
+        self._patient.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._patient.discard(waiter)
+
+    def release_waiters(self) -> None:
+        """Answer all who are in ``progress``, though nothing was written."""
+        _answer(list(self._patient), None)
+
+    def _line_up(self) -> _Waiter:
+        """A future that is done once the thread has written all that was submitted so far."""
         if self._is_over:
             raise OSError("log records were lost")
         waiter = asyncio.get_running_loop().create_future()
         self._queue.append(waiter)
         self._urgent.set()
         self._wake.set()
-        await waiter
+        return waiter
 
     async def close(self) -> None:
         """Write all, complete all segments, end the thread. May be called again.
@@ -147,6 +172,7 @@ class SegmentWriter:
                     self._give_up(error)
             else:
                 self._report_recovery()
+            self._report_drops(is_last=is_last)
 
     def _pause(self) -> None:
         if self._is_failing:
@@ -160,6 +186,8 @@ class SegmentWriter:
 
     def _time_to_deadline(self) -> float | None:
         deadlines = [deadline for channel in self._channels if (deadline := channel.deadline()) is not None]
+        if self._new_drops():
+            deadlines.append(self._drops_reported_at + _REPORT_INTERVAL)
         return max(0.0, min(deadlines) - self._monotonic()) if deadlines else None
 
     def _take_all(self) -> None:
@@ -220,6 +248,17 @@ class SegmentWriter:
             self._is_failing = False
             self._reported_at = -_REPORT_INTERVAL
             _LOGGER.info("log segments can be written again")
+
+    def _new_drops(self) -> int:
+        return sum(channel.dropped for channel in self._channels) - self._dropped
+
+    def _report_drops(self, *, is_last: bool) -> None:
+        count = self._new_drops()
+        now = self._monotonic()
+        if count and (is_last or now - self._drops_reported_at >= _REPORT_INTERVAL):
+            self._dropped += count
+            self._drops_reported_at = now
+            _LOGGER.error("%d rejections are not logged: too many records wait", count)
 
     def _give_up(self, error: Exception) -> None:
         _LOGGER.error("log records are lost: %d at least; the last error was: %s", self.backlog, error)

@@ -34,6 +34,10 @@ _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 _NEEDS_QUOTES = re.compile(r'[\x00-\x20\x7f()<>\[\]:;@\\,"]|\A\Z')
 
 
+_FIELD_LIMIT = 64 * 1024
+"""Octets of the longest field that is read: some thousand addresses, each of which takes its time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mailbox:
     """One mailbox of an address field.
@@ -166,10 +170,14 @@ def address_header(content: bytes, name: str) -> AddressHeader | None:
         The addresses; None when there is no such field.
 
     Raises:
-        ValueError: the field is no address list.
+        ValueError: the field is no address list, or longer than 64 KiB: a part of it would mislead.
     """
     field = first_field(content, name)
-    return None if field is None else AddressHeader.parse(field.text)
+    if field is None:
+        return None
+    if len(field.raw) > _FIELD_LIMIT:
+        raise ValueError(f"address list of {len(field.raw)} octets, at most {_FIELD_LIMIT} are read")
+    return AddressHeader.parse(field.text)
 
 
 class _Token(NamedTuple):

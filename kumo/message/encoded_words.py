@@ -16,6 +16,9 @@ _WORD = r"=\?[^?\s]+\?[bBqQ]\?[^?\x00-\x1f\x7f-\x9f\u2028\u2029]*\?="
 # Bounded, because decode_header takes quadratic time in the number of words.
 _RUN = re.compile(rf"{_WORD}(?:[ \t]+{_WORD}){{0,99}}")
 
+DECODED_LIMIT = 64 * 1024
+"""Characters of a text in which encoded-words are looked for: they take long, and the client chooses them."""
+
 _NOT_A_CHARSET = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined"})
 """Codecs of Python that no mail is written in; two of them take quadratic time."""
 
@@ -24,7 +27,8 @@ def decode_encoded_words(text: str) -> str:
     """Decode all encoded-words in an unfolded field body.
 
     Args:
-        text: field body; what is no encoded-word stays as it is.
+        text: field body; what is no encoded-word stays as it is, and so does all that comes after the
+            first ``DECODED_LIMIT`` characters.
 
     Returns:
         The decoded text; ``text`` itself when one of its words cannot be decoded.
@@ -34,7 +38,7 @@ def decode_encoded_words(text: str) -> str:
     if "=?" not in text:
         return text
     try:
-        return _RUN.sub(_decode_run, text)
+        return _RUN.sub(_decode_run, text[:DECODED_LIMIT]) + text[DECODED_LIMIT:]
     except (HeaderParseError, LookupError, ValueError):
         return text
 

@@ -1,8 +1,9 @@
 """The header section of a message, read and edited as octets.
 
 A message is never parsed as MIME and never written anew: fields are found, cut out or put in, and
-every other octet stays as it came. Each function is linear in the header section. Policy's message
-methods and the log's header selection call it.
+every other octet stays as it came. The client decides how much there is to look at, and all sessions
+wait meanwhile: only the first MiB of a message is searched for fields. Policy's message methods and the
+log's header selection call it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
-from kumo.message.encoded_words import decode_encoded_words
+from kumo.message.encoded_words import DECODED_LIMIT, decode_encoded_words
 
 _SOFT_WIDTH = 75
 """Characters after which a line of encoded text is folded at the next blank."""
@@ -25,12 +26,16 @@ _HARD_WIDTH = 900
 _WORD_PAYLOAD = 75 - len("=?utf-8?q??=")
 """Characters between the marks of an encoded-word; RFC 2047 §2."""
 
+_SECTION_LIMIT = 1024 * 1024
+"""Octets of a header section in which fields are looked for; what lies beyond counts as body."""
+
 _FIELD_END = re.compile(rb"\n(?![ \t])")
+_WHOLE_FIELDS = re.compile(rb".*\n(?=[^ \t])", re.DOTALL)
 _FIELD_NAME = re.compile(rb"[!-9;-~]+")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 _FIELD_LIMIT = 10_000
-"""Fields that a list holds at most: a message made of empty fields would take gigabytes."""
+"""Fields, and lines that are none, that are listed or passed over: empty fields would take gigabytes."""
 
 
 class HeaderField(NamedTuple):
@@ -70,24 +75,38 @@ def header_section_end(content: bytes) -> int:
 
     Returns:
         The offset of the empty line, which is just after the last field's line end; the length of
-        the content when there is no empty line.
+        the content when there is no empty line. Where the first MiB has neither, the end of the last
+        field that lies in it whole.
 
     Source: RFC 5322 §2.1.
     """
     if content.startswith((b"\r\n", b"\n")):
         return 0
-    crlf = content.find(b"\n\r\n")
-    lf = content.find(b"\n\n", 0, None if crlf < 0 else crlf + 2)
+    crlf = content.find(b"\n\r\n", 0, _SECTION_LIMIT)
+    lf = content.find(b"\n\n", 0, _SECTION_LIMIT if crlf < 0 else crlf + 2)
     end = crlf if lf < 0 else lf
-    return len(content) if end < 0 else end + 1
+    if end >= 0:
+        return end + 1
+    if len(content) <= _SECTION_LIMIT:
+        return len(content)
+    whole = _WHOLE_FIELDS.match(content, 0, _SECTION_LIMIT)
+    return whole.end() if whole else 0
 
 
 def header_fields(content: bytes) -> list[HeaderField]:
-    """List the fields in their order, 10 000 at most; lines that are no field are passed over.
+    """List the fields in their order; lines that are no field are passed over, 10 000 of both at most.
 
     Source: RFC 5322 §2.2, §4.5.8 (blanks before the colon).
     """
-    return list(islice(_scan(content), _FIELD_LIMIT))
+    return list(_scan(content))
+
+
+def named_fields(content: bytes, names: tuple[str, ...]) -> list[HeaderField]:
+    """List the fields that have one of these names (case does not count) in their order, 10 000 at most.
+
+    A tenth of the price of ``header_fields``.
+    """
+    return list(islice(_matching(content, _pattern(names)), _FIELD_LIMIT))
 
 
 def first_field(content: bytes, name: str) -> HeaderField | None:
@@ -102,13 +121,32 @@ def first_value(content: bytes, name: str) -> str | None:
 
 
 def all_values(content: bytes, name: str) -> list[str]:
-    """The values of the fields of that name (case does not count), 10 000 at most."""
-    return [field.value for field in islice(_matching(content, _pattern((name,))), _FIELD_LIMIT)]
+    """The values of the fields of that name (case does not count), 10 000 at most; see ``field_values``."""
+    return field_values(islice(_matching(content, _pattern((name,))), _FIELD_LIMIT))
 
 
 def all_headers(content: bytes) -> list[tuple[str, str]]:
-    """Name and value of every field, in order, 10 000 at most."""
-    return [(field.name, field.value) for field in header_fields(content)]
+    """Name and value of every field, in order, 10 000 at most; see ``field_values``."""
+    fields = header_fields(content)
+    return list(zip([field.name for field in fields], field_values(fields), strict=True))
+
+
+def field_values(fields: Iterable[HeaderField]) -> list[str]:
+    """The values of several fields of one message.
+
+    Encoded-words are decoded as long as the fields that have any come to no more than ``DECODED_LIMIT``
+    characters together; those of later fields stay as they are.
+    """
+    values: list[str] = []
+    rest = DECODED_LIMIT
+    for field in fields:
+        text = field.text
+        if "=?" in text:
+            rest -= len(text)
+            if rest >= 0 or not values:
+                text = decode_encoded_words(text)
+        values.append(text)
+    return values
 
 
 def prepend_field(name: str, value: str, *, encode: bool = False) -> bytes:
@@ -150,10 +188,10 @@ def append_field(content: bytes, name: str, value: str, *, encode: bool = False)
         The new content.
 
     Raises:
-        ValueError: as ``prepend_field``; or no empty line ends the header section.
+        ValueError: as ``prepend_field``; or no empty line ends the header section within its first MiB.
     """
     end = header_section_end(content)
-    if end == len(content):
+    if not content.startswith((b"\r\n", b"\n"), end):
         raise ValueError("append_header could not find the end of the header block")
     return b"".join((content[:end], prepend_field(name, value, encode=encode), content[end:]))
 
@@ -164,7 +202,7 @@ def remove_named(content: bytes, name: str) -> bytes:
     Returns:
         The new content; the same object when there was none.
     """
-    return _without(content, _matching(content, _pattern((name,))))
+    return _without(content, _whole((name,)))
 
 
 def x_headers(content: bytes, names: Sequence[str] | None = None) -> dict[str, str]:
@@ -175,9 +213,12 @@ def x_headers(content: bytes, names: Sequence[str] | None = None) -> dict[str, s
         names: the fields to take, with or without ``X-``; None takes every ``X-`` field.
 
     Returns:
-        Values by field name in lower case with ``_`` for ``-``; the last field of a name wins.
+        Values by field name in lower case with ``_`` for ``-``; the last field of a name wins. 10 000
+        fields at most; see ``field_values``.
     """
-    return {f.name.lower().replace("-", "_"): f.value for f in _matching(content, _selection(names))}
+    fields = list(islice(_matching(content, _pattern(_names(names))), _FIELD_LIMIT))
+    keys = [field.name.lower().replace("-", "_") for field in fields]
+    return dict(zip(keys, field_values(fields), strict=True))
 
 
 def remove_x(content: bytes, names: Sequence[str] | None = None) -> bytes:
@@ -186,13 +227,15 @@ def remove_x(content: bytes, names: Sequence[str] | None = None) -> bytes:
     Returns:
         The new content; the same object when there was none.
     """
-    return _without(content, _matching(content, _selection(names)))
+    return _without(content, _whole(_names(names)))
 
 
 def _scan(content: bytes) -> Iterator[HeaderField]:
     section_end = header_section_end(content)
     start = 0
-    while start < section_end:
+    for _ in range(_FIELD_LIMIT):
+        if start >= section_end:
+            return
         match = _FIELD_END.search(content, start, section_end)
         end = match.end() if match else section_end
         colon = content.find(b":", start, end)
@@ -230,20 +273,22 @@ def _pattern(names: tuple[str, ...] | None) -> re.Pattern[bytes]:
     return re.compile(rb"^(" + names_pattern + rb")[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 
-def _selection(names: Sequence[str] | None) -> re.Pattern[bytes]:
-    return _pattern(None if names is None else tuple(names))
+@lru_cache(maxsize=256)
+def _whole(names: tuple[str, ...] | None) -> re.Pattern[bytes]:
+    """Match as ``_pattern`` does, to the end of the field."""
+    pattern = _pattern(names)
+    return re.compile(pattern.pattern + rb"[^\n]*+(?:\n[ \t][^\n]*+)*+\n?", pattern.flags)
 
 
-def _without(content: bytes, fields: Iterable[HeaderField]) -> bytes:
-    kept: list[bytes] = []
-    position = 0
-    for field in fields:
-        kept.append(content[position : field.start])
-        position = field.end
-    if not position:
-        return content
-    kept.append(content[position:])
-    return b"".join(kept)
+def _names(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names)
+
+
+def _without(content: bytes, pattern: re.Pattern[bytes]) -> bytes:
+    # All of them, however many: what policy takes out for good must not come back by its number.
+    section_end = header_section_end(content)
+    section, count = pattern.subn(b"", content[:section_end])
+    return section + content[section_end:] if count else content
 
 
 def _without_line_end(raw: bytes) -> bytes:

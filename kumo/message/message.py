@@ -7,6 +7,7 @@ the spool and policy, and used by every room above.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from kumo.smtp import EnvelopeAddress
 
 
 class ContentNotResident(LookupError):  # noqa: N818 - a state of the message
-    """The content is on the spool only; load it and call ``set_content``."""
+    """The content is on the spool only; read it and call ``load``."""
 
 
 class Message:
@@ -30,7 +31,18 @@ class Message:
             the spool only.
     """
 
-    __slots__ = ("_body", "_head", "due", "id", "is_stored", "meta", "num_attempts", "recipients", "sender")
+    __slots__ = (
+        "_body",
+        "_head",
+        "due",
+        "has_changed",
+        "id",
+        "is_stored",
+        "meta",
+        "num_attempts",
+        "recipients",
+        "sender",
+    )
 
     def __init__(
         self,
@@ -48,7 +60,9 @@ class Message:
         """Unix time of the next attempt; None: at once."""
         self.num_attempts = 0
         self.is_stored = False
-        """Whether the spool holds this content and meta."""
+        """Whether the spool has the message, if only as it was before it changed."""
+        self.has_changed = False
+        """Whether the spool has an older state of it; set here for the content, elsewhere for the rest."""
         self._head = b""
         self._body = body
 
@@ -57,10 +71,23 @@ class Message:
         """Unix time at which the message was made, read from its id."""
         return created_at(self.id)
 
+    def envelope(self) -> tuple[EnvelopeAddress, list[EnvelopeAddress], dict[str, Any]]:
+        """A copy of sender, recipients and meta, to be compared with a later one.
+
+        They are changed in place, so whoever lets policy at a stored message sets ``has_changed`` where
+        the two differ.
+        """
+        return self.sender, list(self.recipients), copy.deepcopy(self.meta)
+
     @property
     def is_resident(self) -> bool:
         """Whether the content is in memory."""
         return self._body is not None
+
+    @property
+    def must_be_saved(self) -> bool:
+        """Whether a stop now would lose what only the memory knows."""
+        return self.has_changed or not self.is_stored
 
     @property
     def size(self) -> int:
@@ -95,13 +122,20 @@ class Message:
         """Replace the content, trace fields included."""
         self._head = b""
         self._body = content
+        self.has_changed = self.is_stored
+
+    def load(self, content: bytes) -> None:
+        """Take back the content that the spool has; the message does not count as changed."""
+        self._head = b""
+        self._body = content
 
     def prepend(self, fields: bytes) -> None:
         """Put complete header fields, each ended by CRLF, before everything else; the body is not copied."""
         self._head = fields + self._head
+        self.has_changed = self.is_stored
 
     def shrink(self) -> None:
-        """Let go of a content that the spool has."""
-        if self.is_stored:
+        """Let go of a content that the spool has as it is."""
+        if not self.must_be_saved:
             self._head = b""
             self._body = None

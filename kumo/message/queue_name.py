@@ -60,7 +60,7 @@ def queue_name(meta: Mapping[str, Any], recipients: Sequence[EnvelopeAddress]) -
         recipients: the first one gives the domain.
 
     Raises:
-        ValueError: one of those keys that are looked at is no text, or there is neither ``queue`` nor a recipient.
+        ValueError: a key that is looked at holds no text, or there is neither ``queue`` nor a recipient.
 
     Source: KumoMTA manual, queues.
     """

@@ -22,7 +22,7 @@ from kumo.policy.handler import Handler
 from kumo.policy.lua_state import LuaState, Surroundings
 from kumo.policy.octets import octets_of, text_of
 from kumo.policy.registry import Declarations, HostFunction
-from kumo.policy.watchdog import Limits
+from kumo.policy.watchdog import Backoff, Limits
 
 _log = logging.getLogger("kumod.policy")
 
@@ -69,6 +69,8 @@ class PolicyEngine:
         self._retired: list[LuaState] = []
         self._is_reload_due = False
         self._is_loading = False
+        self._replacement: asyncio.Handle | None = None
+        self._backoff = Backoff()
         self._warned: set[str] = set()
 
     # --- start ----------------------------------------------------------------------------------
@@ -100,10 +102,6 @@ class PolicyEngine:
             if is_awaitable(result):
                 await result
         self._warn_of_handlers()
-
-    def has_handler(self, event: str) -> bool:
-        """Whether the policy handles an event."""
-        return event in self.handlers
 
     def call(self, event: str, *arguments: Any) -> MaybeAwaitable[Any]:
         """Fire an event that takes scalars only.
@@ -158,17 +156,21 @@ class PolicyEngine:
         """Evaluate the script in a fresh state and use that from now on.
 
         ``pre_init`` and ``init`` are not fired again, and what the script declares this time is not
-        looked at.
+        looked at. Nothing else happens meanwhile, so the script gets less time than at the start.
 
         Returns:
             Whether it worked; if not, the old state stays and the log says why.
         """
         self._is_reload_due = False
+        if self._replacement is not None:
+            self._replacement.cancel()
+            self._replacement = None
         try:
             # What `init` said once, for functions that read it back.
             said = self.declarations
             state = self._evaluate(
-                Declarations(config_monitor_globs=said.config_monitor_globs, knobs=dict(said.knobs))
+                Declarations(config_monitor_globs=said.config_monitor_globs, knobs=dict(said.knobs)),
+                is_reload=True,
             )
         except KumoError as error:
             _log.error("the policy was not reloaded, the one in use stays: %s", error)
@@ -183,10 +185,10 @@ class PolicyEngine:
             self._warned.add(key)
             _log.warning("%s", text)
 
-    def _evaluate(self, declarations: Declarations) -> LuaState:
+    def _evaluate(self, declarations: Declarations, *, is_reload: bool = False) -> LuaState:
         if self._path is None:
             raise RuntimeError("no policy was loaded")
-        state = LuaState(self._surroundings, declarations, validating=self._validating)
+        state = LuaState(self._surroundings, declarations, validating=self._validating, is_reload=is_reload)
         self._is_loading = True
         try:
             state.load_script(self._path)
@@ -222,9 +224,25 @@ class PolicyEngine:
             except RuntimeError:
                 return
 
-    def _replace_overrun_state(self, event: str) -> None:
-        _log.error("%s used up the memory of the Lua state; it is replaced", event)
-        self.bump_config_epoch()
+    def _replace_overrun_state(self, state: LuaState, event: str) -> None:
+        """Have the state in use replaced, ever later if that happens again and again while the loop runs."""
+        if state is not self._state or self._is_reload_due or self._replacement is not None:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            _log.error("%s used up the memory of the Lua state; it is replaced", event)
+            self.reload()
+            return
+        seconds = self._backoff.seconds_to_wait(loop.time())
+        if seconds > 0:
+            _log.error(
+                "%s used up the memory of the Lua state, again; it is replaced in %.0f s", event, seconds
+            )
+            self._replacement = loop.call_later(seconds, self.reload)
+        else:
+            _log.error("%s used up the memory of the Lua state; it is replaced", event)
+            self._replacement = loop.call_soon(self.reload)
 
     # --- warnings -------------------------------------------------------------------------------
 

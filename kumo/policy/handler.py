@@ -7,17 +7,16 @@ that fit this room to the others (``session_events`` and its neighbours).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from functools import partial
 from typing import Any, NamedTuple
-
-from lupa.lua54 import LuaError
 
 from kumo.maybe_awaitable import MaybeAwaitable, is_awaitable
 from kumo.message import Connection, Message
-from kumo.policy.lua_state import LuaState
+from kumo.policy.lua_state import LuaState, discard
 
-_TIDY_MASK = 15
-"""Every sixteenth handler tidies up after itself and the others: asking costs as much as a small handler."""
+_UNTIDIED = 16
+"""Handlers between two times of tidying up: to ask what to tidy costs as much as a small handler."""
 
 
 class _Waiting(NamedTuple):
@@ -25,6 +24,32 @@ class _Waiting(NamedTuple):
 
     number: int
     awaitable: Awaitable[Any]
+
+
+class _Pending(Awaitable[Any]):
+    """A handler that waits; awaited once, or given up.
+
+    It is no coroutine, because one that ends before its first step, as in a task that is cancelled at
+    once, runs no line of its own: the handler would stay suspended for ever.
+
+    Args:
+        go_on: makes the coroutine that goes on with the handler.
+        give_up: ends the handler where it stands.
+    """
+
+    __slots__ = ("_give_up", "_go_on")
+
+    def __init__(self, go_on: Callable[[], Coroutine[Any, Any, Any]], give_up: Callable[[], None]) -> None:
+        self._go_on = go_on
+        self._give_up: Callable[[], None] | None = give_up
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        self._give_up = None
+        return self._go_on().__await__()
+
+    def __del__(self) -> None:
+        if self._give_up is not None:
+            self._give_up()
 
 
 class Handler:
@@ -58,8 +83,8 @@ class Handler:
             arguments: scalars; text as octets.
 
         Returns:
-            What the handler returned: None, one Lua value, or a tuple of several; a coroutine of it
-            when the handler waits.
+            What the handler returned: None, one Lua value, or a tuple of several; an awaitable of it,
+            to be awaited once, when the handler waits.
 
         Raises:
             Rejection: the handler called ``kumo.reject`` or ``kumo.disconnect``.
@@ -76,13 +101,19 @@ class Handler:
         began = watchdog.begin(self.event, self._is_startup)
         try:
             outcome = self._entry(frame, *arguments)
-        except LuaError as error:
+            if outcome is not True and type(outcome[0]) is int:
+                outcome = self._answer(outcome)
+                if type(outcome) is _Waiting:
+                    watchdog.end(began)
+                    return _Pending(
+                        partial(self._go_on, frame, began, outcome),
+                        partial(self._give_up, frame, began, outcome),
+                    )
+        except Exception as error:  # noqa: BLE001 - also what the binding raises of itself fails the handler
             outcome = (False, error)
-        if outcome is not True and type(outcome[0]) is int:
-            outcome = self._answer(outcome)
-            if type(outcome) is _Waiting:
-                watchdog.end(began)
-                return self._go_on(frame, began, outcome)
+        except BaseException:
+            self._end(frame, began)
+            raise
         watchdog.end(began)
         return self._result(frame, began, outcome)
 
@@ -96,6 +127,9 @@ class Handler:
             except Exception as error:  # noqa: BLE001 - whatever it is, it is Lua's to see
                 outcome = state.resume(number, self.event, (False, error))
                 continue
+            except BaseException:
+                state.bridge.drop(number)
+                raise
             if is_awaitable(value):
                 return _Waiting(number, value)
             outcome = state.resume(number, self.event, _success(value))
@@ -109,6 +143,8 @@ class Handler:
                 resumed = state.watchdog.begin(self.event, self._is_startup)
                 outcome = self._answer(state.resume(outcome.number, self.event, reply))
                 state.watchdog.end(resumed)
+        except Exception as error:  # noqa: BLE001 - as in `run`
+            outcome = (False, error)
         except BaseException:
             self._end(frame, began)
             raise
@@ -124,6 +160,11 @@ class Handler:
             self.state.bridge.drop(waiting.number)
             raise
 
+    def _give_up(self, frame: int, began: float, waiting: _Waiting) -> None:
+        discard(waiting.awaitable)
+        self.state.bridge.drop(waiting.number)
+        self._end(frame, began)
+
     def _result(self, frame: int, began: float, outcome: Any) -> Any:
         self._end(frame, began)
         if outcome is True:
@@ -137,7 +178,8 @@ class Handler:
         state.messages.pop(frame, None)
         state.connections.pop(frame, None)
         state.active -= 1
-        if not frame & _TIDY_MASK:
+        state.untidied += 1
+        if state.untidied >= _UNTIDIED:
             state.tidy(self.event)
         on_event = state.surroundings.on_event
         if on_event is not None:
@@ -147,6 +189,15 @@ class Handler:
 def _success(value: Any) -> tuple[Any, ...]:
     """What a suspended handler is resumed with; a tuple is several results."""
     return (True, *value) if type(value) is tuple else (True, value)
+
+
+def ignored(result: MaybeAwaitable[Any]) -> MaybeAwaitable[None]:
+    """Drop a handler's result, now or once it is there: its event has none."""
+    return _ignore_later(result) if is_awaitable(result) else None
+
+
+async def _ignore_later(result: Awaitable[Any]) -> None:
+    await result
 
 
 def then(result: MaybeAwaitable[Any], convert: Callable[[Any], Any]) -> Any | Coroutine[Any, Any, Any]:

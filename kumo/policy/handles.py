@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import NoReturn, TypeVar
 
+from kumo.policy.call_error import CallError
+
 T = TypeVar("T")
 
 
-class StaleHandle(LookupError):  # noqa: N818 - names what was found
+class StaleHandle(CallError):  # noqa: N818 - names what was found
     """Policy kept an object longer than the event it was given to."""
 
 

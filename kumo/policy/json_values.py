@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from lupa.lua54 import lua_type
 
+from kumo.policy.call_error import CallError
 from kumo.policy.octets import text_of
 
 MAX_DEPTH = 128
@@ -44,7 +45,7 @@ def lua_to_json(value: Any) -> Any:
         with str keys. An empty table is an empty dict; a number that JSON lacks (NaN, infinity) None.
 
     Raises:
-        ValueError: a function or the like, keys that fit neither list nor map, nesting past
+        CallError: a function or the like, keys that fit neither list nor map, nesting past
             ``MAX_DEPTH`` or more than ``MAX_VALUES`` values.
     """
     if type(value) is str:
@@ -63,7 +64,7 @@ def lua_to_plain(value: Any) -> Any:
         a table that is neither list nor map becomes a dict with int among its keys.
 
     Raises:
-        ValueError: as ``lua_to_json``; also a key that is neither string nor integer.
+        CallError: as ``lua_to_json``; also a key that is neither string nor integer.
     """
     if type(value) is dict:
         return value
@@ -99,7 +100,7 @@ class _Walk:
     def value(self, value: Any, depth: int) -> Any:
         self._budget -= 1
         if self._budget < 0:
-            raise ValueError(f"table holds more than {MAX_VALUES} values")
+            raise CallError(f"table holds more than {MAX_VALUES} values")
         kind = type(value)
         if kind is str:
             return text_of(value)
@@ -110,10 +111,10 @@ class _Walk:
         lua_kind = lua_type(value) or "userdata"
         if lua_kind == "table":
             if depth >= MAX_DEPTH:
-                raise ValueError(f"table is nested deeper than {MAX_DEPTH} levels, or contains itself")
+                raise CallError(f"table is nested deeper than {MAX_DEPTH} levels, or contains itself")
             return self._table(value, depth + 1)
         if self._strict:
-            raise ValueError(f"a Lua {lua_kind} has no JSON form")
+            raise CallError(f"a Lua {lua_kind} has no JSON form")
         return Opaque(lua_kind)
 
     def _table(self, table: Any, depth: int) -> dict[Any, Any] | list[Any]:
@@ -125,14 +126,12 @@ class _Walk:
             if all(index in ordered for index in range(1, length + 1)):
                 return [self.value(ordered[index], depth) for index in range(1, length + 1)]
             if self._strict:
-                raise ValueError(
-                    f"a list has keys 1 to n without holes; this table has {sorted(ordered)[:8]}"
-                )
+                raise CallError(f"a list has keys 1 to n without holes; this table has {sorted(ordered)[:8]}")
         elif self._strict and len(kinds) > 1 and kinds <= {int, str}:
-            raise ValueError("a table is either a list or a map; this one has both string and integer keys")
+            raise CallError("a table is either a list or a map; this one has both string and integer keys")
         if not kinds <= {int, str}:
             bad = next(key for key, _ in pairs if type(key) not in (int, str))
-            raise ValueError(f"a table key must be a string or an integer, not {_key_kind(bad)}")
+            raise CallError(f"a table key must be a string or an integer, not {_key_kind(bad)}")
         return {(text_of(key) if type(key) is str else key): self.value(value, depth) for key, value in pairs}
 
 

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import importlib.resources
 import os
-from collections.abc import Callable, Iterable, Mapping
+import re
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
+from time import monotonic
 from typing import Any, NamedTuple
 
 from lupa.lua54 import LuaError, LuaRuntime
@@ -29,6 +32,7 @@ from kumo.policy.bindings import (
     make_message_function,
     message_functions,
 )
+from kumo.policy.call_error import CallError
 from kumo.policy.events import MULTIPLE_EVENTS
 from kumo.policy.handles import Handles
 from kumo.policy.lua_values import LuaValues
@@ -42,10 +46,13 @@ _CHUNK_NAME = "=[kumo]"
 """How error texts call our own Lua lines; ``lua/bridge.lua`` leaves them out of what policy is told."""
 
 _OUT_OF_MEMORY = "not enough memory"
+_STARTS_WITH_LINE = re.compile(r"[^\n]*?:[0-9]+: ")
 _SHORT_OCTETS = 4096
 _HEADROOM = 64 * 1024 * 1024
 """Octets between our limit, which is looked at now and then, and the runtime's own, which must not be met
 while Python hands something over; short values cannot use it up between two looks."""
+_COLLECTION_PAUSE = 1.0
+"""Seconds without a full collection in a state that stays too large; ``lua/bridge.lua`` has its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +66,7 @@ class Surroundings:
         spool_ids: ids of messages that policy makes.
         load_content: makes a stored message's content resident; None: every content is.
         on_event: told of each handler that ran, with the seconds from its start to its end.
-        on_memory_overrun: told of the event that used up the state's memory.
+        on_memory_overrun: told of the state whose memory is used up, and of the event that did it.
     """
 
     engine: EngineSide
@@ -68,7 +75,7 @@ class Surroundings:
     spool_ids: SpoolIdSource
     load_content: ContentLoader | None
     on_event: Callable[[str, float], None] | None
-    on_memory_overrun: Callable[[str], None]
+    on_memory_overrun: Callable[[LuaState, str], None]
 
 
 class _Bridge(NamedTuple):
@@ -99,10 +106,12 @@ class LuaState:
         surroundings: what it may use.
         declarations: where constructors put what they are told.
         validating: sets the global that policies ask.
+        is_reload: the script is evaluated while mail comes in, and gets less time.
     """
 
     __slots__ = (
         "_bridge",
+        "_next_collection",
         "_objects",
         "_runtime",
         "_trace",
@@ -113,19 +122,28 @@ class LuaState:
         "messages",
         "numbers",
         "surroundings",
+        "untidied",
         "watchdog",
     )
 
     def __init__(
-        self, surroundings: Surroundings, declarations: Declarations, *, validating: bool = False
+        self,
+        surroundings: Surroundings,
+        declarations: Declarations,
+        *,
+        validating: bool = False,
+        is_reload: bool = False,
     ) -> None:
         self.surroundings = surroundings
-        self.watchdog = Watchdog(surroundings.limits)
+        self.watchdog = Watchdog(surroundings.limits, is_reload=is_reload)
         self.messages: Handles[Message] = Handles("message")
         self.connections: Handles[Connection] = Handles("connection")
         self.numbers = count(1)
         self.active = 0
         """Handlers that have begun and not ended."""
+        self.untidied = 0
+        """Handlers that have ended since the last ``tidy``."""
+        self._next_collection = 0.0
         self.context = PolicyContext(declarations, self, surroundings.engine)
         self._objects: dict[int, object] = {}
         self._trace = ""
@@ -167,6 +185,7 @@ class LuaState:
             "overdue": self.watchdog.overdue,
             "is_verdict": lambda error: isinstance(error, Rejection),
             "note_trace": self._note_trace,
+            "note_line": _note_line,
             "text_of_error": lambda error: octets_of(str(error)),
             "blocking": self._call_blocking,
             "is_multiple": MULTIPLE_EVENTS.__contains__,
@@ -187,9 +206,8 @@ class LuaState:
     def _install(self, functions: Iterable[HostFunction]) -> None:
         bridge = self.bridge
         for function in functions:
-            target = self._bound(function)
             for name in (function.name, *function.aliases):
-                bridge.install(name, target, function.scalar_only)
+                bridge.install(name, function.bind(self.context, name), function.scalar_only)
         for name in known_functions():
             bridge.install_missing(name, f"kumo.{name} is not implemented in kumo {VERSION}")
         for module, name in OTHER_FUNCTIONS:
@@ -198,15 +216,6 @@ class LuaState:
             )
         for name in MESSAGE_METHODS:
             bridge.install_missing_method(name, f"message:{name} is not implemented in kumo {VERSION}")
-
-    def _bound(self, function: HostFunction) -> Callable[..., Any]:
-        target, context = function.function, self.context
-
-        def call(*arguments: Any) -> Any:
-            return target(context, *arguments)
-
-        call.__name__ = f"kumo.{function.name}"
-        return call
 
     # --- the script -----------------------------------------------------------------------------
 
@@ -221,6 +230,8 @@ class LuaState:
         self.watchdog.begin(None, True)
         try:
             outcome = self.bridge.load_script(_octets_of_path(path))
+            if not self._has_room(0):
+                outcome = (False, _OUT_OF_MEMORY)
         except LuaError as error:
             outcome = (False, error)
         if outcome is not True and not outcome[0]:
@@ -247,24 +258,28 @@ class LuaState:
             event: None: the script itself.
             problem: an exception, or text with Lua's traceback.
         """
-        trace, self._trace = self._trace, ""
+        trace, self._trace = text_of(self._trace), ""
         if isinstance(problem, BaseException):
-            # Its frames hold Lua values, which must not outlive what made them.
-            problem.__traceback__ = None
-            if isinstance(problem, Rejection) and event is not None:
+            kept = Rejection | ConfigError if self.watchdog.is_startup else Rejection
+            shown = _shown(problem, trace)
+            _forget_frames(problem)
+            if isinstance(problem, kept):
                 return problem
-            if isinstance(problem, ConfigError) and self.watchdog.is_startup:
-                return problem
-            if isinstance(problem, MemoryError):
-                problem = _OUT_OF_MEMORY
-        if isinstance(problem, BaseException):
-            error = PolicyError(f"{event or 'policy'}: {type(problem).__name__}: {problem}{text_of(trace)}")
-            error.__cause__ = problem
-            return error
+            if not isinstance(problem, MemoryError):
+                error = self._policy_error(event, shown)
+                error.__cause__ = problem
+                return error
+            problem = _OUT_OF_MEMORY
         text = text_of(problem) if isinstance(problem, str) else f"an error object: {problem!r}"
         if text.partition("\n")[0].endswith(_OUT_OF_MEMORY):
             text = f"{text}: the Lua state may use {self.surroundings.limits.memory} octets"
-            self.surroundings.on_memory_overrun(event or "policy")
+            self.surroundings.on_memory_overrun(self, event or "policy")
+        return self._policy_error(event, text)
+
+    def _policy_error(self, event: str | None, text: str) -> PolicyError:
+        # The line says it all about what is done once; an event's name tells when it was.
+        if self.watchdog.is_startup and _STARTS_WITH_LINE.match(text):
+            return PolicyError(text)
         return PolicyError(f"{event or 'policy'}: {text}")
 
     def _note_trace(self, trace: str) -> None:
@@ -275,8 +290,8 @@ class LuaState:
         taken = self.bridge.take(number)
         value = function(*(taken[1:] if type(taken) is tuple else ()))
         if is_awaitable(value):
-            getattr(value, "close", getattr(value, "cancel", bool))()
-            raise RuntimeError(
+            discard(value)
+            raise CallError(
                 f"{function.__name__} waits and cannot be called here"
                 " (at the top level of the script, in require, or in a callback of gsub or sort)"
             )
@@ -298,10 +313,16 @@ class LuaState:
 
     def _has_room(self, octets: int) -> bool:
         runtime, limit = self._runtime, self.surroundings.limits.memory
-        if runtime.get_memory_used() + octets > limit:
-            runtime.gccollect()
-            return bool(runtime.get_memory_used() + octets <= limit)
-        return True
+        if runtime.get_memory_used() + octets <= limit:
+            return True
+        if monotonic() < self._next_collection:
+            return False
+        runtime.gccollect()
+        used = runtime.get_memory_used()
+        if used > limit:
+            # It may serve for a while until it is replaced, and would collect for nothing at every turn.
+            self._next_collection = monotonic() + _COLLECTION_PAUSE
+        return bool(used + octets <= limit)
 
     def _with_room(self, reply: tuple[Any, ...]) -> tuple[Any, ...]:
         try:
@@ -365,19 +386,24 @@ class LuaState:
 
         A state that keeps more than it may is replaced before a handler fails for it.
         """
-        if self._objects:
-            dead = self.bridge.take_dead()
-            for number in dead if type(dead) is tuple else () if dead is None else (dead,):
+        self.untidied = 0
+        while self._objects and (dead := self.bridge.take_dead()) is not None:
+            for number in dead if type(dead) is tuple else (dead,):
                 self._objects.pop(number, None)
                 self.messages.pop(number, None)
         if not self._has_room(0):
-            self.surroundings.on_memory_overrun(event)
+            self.surroundings.on_memory_overrun(self, event)
 
     def close(self) -> None:
         """Give the runtime up. No handler may be active."""
         self._bridge = None
         self._values = None
         self._runtime = None
+
+
+def discard(awaitable: Awaitable[Any]) -> None:
+    """End what nobody will await."""
+    getattr(awaitable, "close", getattr(awaitable, "cancel", bool))()
 
 
 @lru_cache(maxsize=1)
@@ -408,3 +434,33 @@ def _refuse_private(_object: object, name: Any, is_setting: bool) -> Any:
 
 def _octets_of_path(path: str) -> str:
     return os.fsencode(path).decode("latin-1")
+
+
+def _note_line(error: object, line: str | None) -> None:
+    """Keep the policy line that an exception comes from, unless it has one."""
+    if isinstance(error, BaseException) and line is not None and not getattr(error, "__notes__", None):
+        error.add_note(text_of(line))
+
+
+def _shown(problem: BaseException, trace: str) -> str:
+    """What the log says of an exception that left a handler.
+
+    Args:
+        problem: the exception.
+        trace: where Lua stood.
+    """
+    text = f"{problem}{trace}"
+    if not isinstance(problem, KumoError | CallError):
+        python = "".join(traceback.format_exception(problem)).rstrip()
+        text = f"{type(problem).__name__}: {text}\n{python}"
+    lines = getattr(problem, "__notes__", None)
+    if lines and not (isinstance(problem, ConfigError) and problem.source):
+        return f"{lines[0]}: {text}"
+    return text
+
+
+def _forget_frames(problem: BaseException | None) -> None:
+    """Cut off the frames, which hold Lua values: those must not outlive what made them."""
+    while problem is not None:
+        problem.__traceback__ = None
+        problem = problem.__context__

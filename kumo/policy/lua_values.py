@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kumo.policy.call_error import CallError
 from kumo.policy.octets import octets_of, octets_of_bytes
 
 _MAX_DEPTH = 128
@@ -39,7 +40,7 @@ class LuaValues:
             value: None, bool, int, float, str, bytes (kept as octets), lists, tuples, mappings.
 
         Raises:
-            ValueError: nested deeper than 128 levels, or an integer that has no 64 bits.
+            CallError: nested deeper than 128 levels, or an integer that has no 64 bits.
             TypeError: anything else.
             MemoryError: the state has no room for it.
         """
@@ -56,12 +57,12 @@ class LuaValues:
         if kind is int:
             if _MIN_INTEGER <= value <= _MAX_INTEGER:
                 return value
-            raise ValueError(f"integer {value} does not fit into 64 bits")
+            raise CallError(f"integer {value} does not fit into 64 bits")
         if kind is bytes:
             self._owed += len(value)
             return octets_of_bytes(value)
         if depth >= _MAX_DEPTH:
-            raise ValueError(f"nested deeper than {_MAX_DEPTH} levels")
+            raise CallError(f"nested deeper than {_MAX_DEPTH} levels")
         return self._table(value, depth + 1)
 
     def _table(self, value: Any, depth: int) -> Any:

@@ -8,11 +8,11 @@ from lupa.lua54 import lua_type
 
 from kumo.config import QueueConfig
 from kumo.errors import PolicyError
-from kumo.maybe_awaitable import MaybeAwaitable, is_awaitable
+from kumo.maybe_awaitable import MaybeAwaitable
 from kumo.message import Connection, Message
 from kumo.policy.api import QUEUE_CONFIG
 from kumo.policy.engine import PolicyEngine
-from kumo.policy.handler import Handler, then
+from kumo.policy.handler import Handler, ignored, then
 from kumo.policy.octets import octets_of, text_of
 from kumo.smtp import EnvelopeAddress, parse_envelope_address
 
@@ -43,8 +43,7 @@ class ReceptionEvents:
         handler = self._engine.handlers.get("smtp_server_data")
         if handler is None:
             return None
-        result = handler.run(message, connection)
-        return result if is_awaitable(result) else None
+        return ignored(handler.run(message, connection))
 
     def on_split_transaction(
         self, message: Message, connection: Connection
@@ -75,8 +74,7 @@ class ReceptionEvents:
         handler = self._engine.handlers.get("smtp_server_message_received")
         if handler is None:
             return None
-        result = handler.run(message, connection)
-        return result if is_awaitable(result) else None
+        return ignored(handler.run(message, connection))
 
 
 class QueueEvents:
@@ -126,15 +124,17 @@ class StorageEvents:
     def on_spool_message_enumerated(self, message: Message) -> MaybeAwaitable[None]:
         """Fire ``spool_message_enumerated(message)``.
 
+        The client has been told long ago that the message is taken: whoever calls this queues it however
+        the handler ends.
+
         Raises:
-            Rejection: the handler refused; the start ends, as with any other failure.
+            Rejection: the handler refused.
             PolicyError: it failed.
         """
         handler = self._engine.handlers.get(_ENUMERATED)
         if handler is None:
             return None
-        result = handler.run(message, None)
-        return result if is_awaitable(result) else None
+        return ignored(handler.run(message, None))
 
     def should_log(self, event: str, message: Message) -> MaybeAwaitable[bool]:
         """Ask a logger's ``filter_event`` whether to log a record about ``message``.

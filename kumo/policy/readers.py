@@ -178,7 +178,7 @@ def _check_keys(schema: Schema, value: dict[Any, Any], *, names_alternatives: bo
         detail = f"unknown field `{key}`"
         if names_alternatives:
             detail = f"{detail}, {_one_of(schema.readers, 'there are no fields')}"
-        raise Mismatch(detail, hint=_did_you_mean(key, [*schema.readers, *schema.not_implemented]))
+        raise Mismatch(detail, hint=did_you_mean(key, [*schema.readers, *schema.not_implemented]))
 
 
 def _read_bool(value: Any) -> bool:
@@ -259,7 +259,7 @@ def _read_enum(members: Mapping[str, enum.Enum], value: Any) -> enum.Enum:
     if member is None:
         raise Mismatch(
             f"unknown variant `{value}`, {_one_of(members, 'there are no variants')}",
-            hint=_did_you_mean(value, members),
+            hint=did_you_mean(value, members),
         )
     return member
 
@@ -408,7 +408,8 @@ def _one_of(names: Iterable[str], none: str) -> str:
     return f"expected one of {', '.join(quoted)}"
 
 
-def _did_you_mean(name: str, known: Iterable[str]) -> str | None:
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """A question that names the nearest of the known names; None when none is near."""
     folded = {candidate.casefold(): candidate for candidate in known}
     close = difflib.get_close_matches(name.casefold(), folded, n=1)
     return f"did you mean `{folded[close[0]]}`?" if close else None

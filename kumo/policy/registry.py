@@ -1,7 +1,7 @@
 """What a host function is, and what it may ask of the Lua state that calls it.
 
 Each module of ``kumo/policy/api`` decorates its functions with ``host_function`` and lists them in
-``FUNCTIONS``; ``runtime`` puts them under the ``kumo`` table. Nothing here knows lupa.
+``FUNCTIONS``; ``lua_state`` puts them under the ``kumo`` table. Nothing here knows lupa.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Declarations:
 
 
 class LuaSide(Protocol):
-    """What the Lua state offers to host functions; ``runtime.LuaState`` implements it."""
+    """What the Lua state offers to host functions; ``lua_state.LuaState`` implements it."""
 
     @property
     def current_event(self) -> str | None:
@@ -135,23 +135,42 @@ class HostFunction:
     It is called as ``function(context, *args)``. Arguments are Lua values as they come: str of octets
     (see ``octets``), int, float, bool, None, and Lua tables and functions. The result is a scalar, a
     value made by ``context.to_lua`` or ``context.new_object``, a tuple of these for several results,
-    or, unless ``scalar_only``, an awaitable of them. An exception arrives in Lua as an error.
+    or, unless ``scalar_only``, an awaitable of them. An exception arrives in Lua as an error:
+    ``CallError`` and kumo's own say what the policy did wrong, any other is a fault of ours.
 
     Args:
         name: dotted, below ``kumo``: ``serde.json_parse``.
         scalar_only: called without the detour that tables, functions and waiting need. Such a function
             sees and returns nothing but nil, booleans, numbers and strings, and never waits.
         aliases: further dotted names.
+        read: makes the function's arguments of the name it is called by and the Lua values.
     """
 
     name: str
     function: Callable[..., Any]
     scalar_only: bool = False
     aliases: tuple[str, ...] = ()
+    read: Callable[[str, tuple[Any, ...]], Sequence[Any]] | None = None
+
+    def bind(self, context: PolicyContext, name: str) -> Callable[..., Any]:
+        """Make what Lua calls by one of the function's names, which error texts then give."""
+        function, read = self.function, self.read
+        if read is None:
+
+            def call(*arguments: Any) -> Any:
+                return function(context, *arguments)
+
+        else:
+
+            def call(*arguments: Any) -> Any:
+                return function(context, *read(name, arguments))
+
+        call.__name__ = f"kumo.{name}"
+        return call
 
     def __call__(self, context: PolicyContext, *args: Any) -> Any:
-        """Call the function itself."""
-        return self.function(context, *args)
+        """Call the function by its first name."""
+        return self.bind(context, self.name)(*args)
 
 
 def host_function(

@@ -11,7 +11,7 @@ from kumo.errors import KumoError, PolicyError
 from kumo.maybe_awaitable import MaybeAwaitable, is_awaitable
 from kumo.message import Connection
 from kumo.policy.engine import PolicyEngine
-from kumo.policy.handler import then
+from kumo.policy.handler import ignored, then
 from kumo.policy.json_values import lua_to_json
 from kumo.policy.octets import octets_of, text_of
 from kumo.smtp import EnvelopeAddress, Reply
@@ -48,8 +48,7 @@ class SessionEvents:
         handler = self._engine.handlers.get("smtp_server_connection_accepted")
         if handler is None:
             return None
-        result = handler.run(None, connection)
-        return result if is_awaitable(result) else None
+        return ignored(handler.run(None, connection))
 
     def on_ehlo(
         self, connection: Connection, verb: str, domain: str, keywords: tuple[str, ...]
@@ -64,7 +63,7 @@ class SessionEvents:
         if handler is None:
             return None
         if verb != "EHLO":
-            return then(handler.run(None, connection, False, octets_of(domain)), lambda _: None)
+            return ignored(handler.run(None, connection, False, octets_of(domain)))
         return then(
             handler.run(None, connection, True, octets_of(domain), *map(octets_of, keywords)), _keywords
         )
@@ -79,8 +78,7 @@ class SessionEvents:
         handler = self._engine.handlers.get("smtp_server_mail_from")
         if handler is None:
             return None
-        result = handler.run(None, connection, octets_of(sender.email))
-        return result if is_awaitable(result) else None
+        return ignored(handler.run(None, connection, octets_of(sender.email)))
 
     def on_rcpt_to(self, connection: Connection, recipient: EnvelopeAddress) -> MaybeAwaitable[None]:
         """Fire ``smtp_server_rcpt_to(recipient, conn_meta)``.
@@ -92,8 +90,7 @@ class SessionEvents:
         handler = self._engine.handlers.get("smtp_server_rcpt_to")
         if handler is None:
             return None
-        result = handler.run(None, connection, octets_of(recipient.email))
-        return result if is_awaitable(result) else None
+        return ignored(handler.run(None, connection, octets_of(recipient.email)))
 
     def rewrite_response(
         self, connection: Connection, reply: Reply, command: str | None

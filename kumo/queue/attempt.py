@@ -59,7 +59,7 @@ class Attempt:
         self._uniform = uniform
 
     async def run(self, queue: ScheduledQueue, entry: QueuedMessage) -> float | None:
-        """Try to deliver a message, or let it expire where nothing can deliver it.
+        """Try to deliver a message, or let it expire where nothing can deliver it any more.
 
         Args:
             queue: the queue that it was taken from.
@@ -70,12 +70,13 @@ class Attempt:
         """
         message = entry.message
         protocol = queue.protocol
-        if protocol is None:
-            age = self._age(entry)
-            if age < queue.config.max_age:
-                return 0.0  # the configuration changed after the message was taken
-            await self.expire(message, queue.name, expiry_text(queue.config, age))
+        age = self._age(entry)
+        if protocol is None and age < queue.config.max_age:
+            return 0.0  # the configuration changed after the message was taken
+        if protocol is None or (entry.is_recovered and is_expired(queue.config, age)):
+            await self._expire(message, queue.name, expiry_text(queue.config, age))
             return None
+        entry.is_recovered = False
         if not message.is_resident:
             try:
                 await self._store.load_content(message)
@@ -92,25 +93,13 @@ class Attempt:
         if disposition.delivered:
             self._metrics.total_messages_delivered[_SERVICE] += 1
         if not disposition.failed:
-            await self.forget(message)
+            await self._forget(message)
             return None
         self._metrics.total_messages_transfail[_SERVICE] += 1
         message.recipients = list(disposition.failed)
         if disposition.delivered:
-            entry.has_changed = True
+            message.has_changed = True
         return await self._reschedule(queue, entry)
-
-    async def expire(self, message: Message, queue: str, text: str) -> None:
-        """Record that a message is given up, then forget it.
-
-        Args:
-            message: with the recipients that it was not delivered to.
-            queue: name of its queue.
-            text: of the Expiration record.
-        """
-        await self._insist(lambda: self._log.log_expiration(message, queue, text), "logging", message)
-        self._metrics.total_messages_fail[_SERVICE] += 1
-        await self.forget(message)
 
     async def save(self, message: Message) -> bool:
         """Bring the spool up to date with a message.
@@ -123,10 +112,26 @@ class Attempt:
         except Exception:
             _logger.exception("message %s cannot be stored; it is kept in memory", message.id)
             return False
+        message.has_changed = False
         return True
 
-    async def forget(self, message: Message) -> None:
-        """Take a message off the spool, if it is there."""
+    async def drop(self, message: Message) -> None:
+        """Take a message off the spool; one that cannot be removed is found again at the next start."""
+        try:
+            await self._store.remove([message])
+        except Exception:
+            _logger.exception("message %s cannot be removed from the spool", message.id)
+
+    def stop(self) -> None:
+        """Have deliveries that take long return with what they have done."""
+        self._deliverer.stop()
+
+    async def _expire(self, message: Message, queue: str, text: str) -> None:
+        await self._insist(lambda: self._log.log_expiration(message, queue, text), "logging", message)
+        self._metrics.total_messages_fail[_SERVICE] += 1
+        await self._forget(message)
+
+    async def _forget(self, message: Message) -> None:
         if message.is_stored:
             await self._insist(lambda: self._store.remove([message]), "removing", message)
 
@@ -151,10 +156,10 @@ class Attempt:
         message.num_attempts += 1
         age = self._age(entry)
         if is_expired(config, age, delay):
-            await self.expire(message, queue.name, expiry_text(config, age, delay))
+            await self._expire(message, queue.name, expiry_text(config, age, delay))
             return None
-        if entry.must_be_saved and await self.save(message):
-            entry.has_changed = False
+        if message.must_be_saved:
+            await self.save(message)
         return delay
 
     async def _insist(self, step: Callable[[], Awaitable[None]], what: str, message: Message) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from kumo.config import QueueConfig
 from kumo.errors import KumoError, PolicyError
@@ -26,6 +26,9 @@ FAILURE_TTL = 60.0
 
 _FAILURE_LIMIT = 10_000
 
+_OUTDATED_AT_ONCE = 500
+"""Queues marked, after the policy has changed, before other work has its turn."""
+
 
 class _Failure(NamedTuple):
     until: float
@@ -38,20 +41,32 @@ class QueueDirectory:
     Args:
         policy: asked for the configuration of each.
         clock: time.
-        on_configured: called for each queue that is new or has got a new configuration.
+        on_change: called for each queue that is new, has got a new configuration or needs one.
     """
 
-    __slots__ = ("_clock", "_failures", "_flights", "_on_configured", "_policy", "_queues")
+    __slots__ = (
+        "_clock",
+        "_failures",
+        "_flights",
+        "_generation",
+        "_marking",
+        "_on_change",
+        "_policy",
+        "_queues",
+    )
 
     def __init__(
-        self, policy: QueuePolicy, clock: Clock, on_configured: Callable[[ScheduledQueue], None]
+        self, policy: QueuePolicy, clock: Clock, on_change: Callable[[ScheduledQueue], None]
     ) -> None:
         self._policy = policy
         self._clock = clock
-        self._on_configured = on_configured
+        self._on_change = on_change
         self._queues: dict[str, ScheduledQueue] = {}
         self._failures: dict[str, _Failure] = {}
-        self._flights: dict[str, asyncio.Task[None]] = {}
+        self._flights: dict[str, asyncio.Task[KumoError | None]] = {}
+        self._generation = 0
+        """How often the policy has changed: an answer may come from the one before."""
+        self._marking: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._queues)
@@ -95,16 +110,37 @@ class QueueDirectory:
         flight = self._flights.get(name)
         if flight is None:
             flight = self._ask(name)
-        return None if flight is None else self._join(name, flight)
+        return None if flight is None else self._join(flight)
+
+    def policy_changed(self) -> None:
+        """Ask for every queue's configuration again when it is next needed, and forget what failed."""
+        self._generation += 1
+        self._failures.clear()
+        if self._marking is not None:
+            self._marking.cancel()
+        self._marking = asyncio.get_running_loop().create_task(self._mark_outdated(list(self)))
 
     async def close(self) -> None:
         """Give up the questions that policy has not answered yet."""
-        flights = list(self._flights.values())
-        for flight in flights:
-            flight.cancel()
-        await asyncio.gather(*flights, return_exceptions=True)
+        tasks: list[asyncio.Task[Any]] = list(self._flights.values())
+        if self._marking is not None:
+            tasks.append(self._marking)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _ask(self, name: str) -> asyncio.Task[None] | None:
+    async def _mark_outdated(self, queues: Sequence[ScheduledQueue]) -> None:
+        for start in range(0, len(queues), _OUTDATED_AT_ONCE):
+            for queue in queues[start : start + _OUTDATED_AT_ONCE]:
+                if self._queues.get(queue.name) is queue:
+                    self._outdate(queue)
+            await asyncio.sleep(0)
+
+    def _outdate(self, queue: ScheduledQueue) -> None:
+        queue.is_outdated = True
+        self._on_change(queue)
+
+    def _ask(self, name: str) -> asyncio.Task[KumoError | None] | None:
         """Call policy; a task where it does not answer at once."""
         parts = QueueName.parse(name)
         try:
@@ -112,32 +148,48 @@ class QueueDirectory:
                 parts.domain, parts.tenant, parts.campaign, parts.routing_domain
             )
         except KumoError as error:
-            self._fail(name, error)
+            self._fail(name, error, self._generation)
             raise
         if not is_awaitable(answer):
             self._settle(name, answer)
             return None
-        flight = asyncio.get_running_loop().create_task(self._fly(name, answer))
+        flight = asyncio.get_running_loop().create_task(self._fly(name, answer, self._generation))
         self._flights[name] = flight
         return flight
 
-    async def _fly(self, name: str, answer: Awaitable[QueueConfig]) -> None:
+    async def _fly(self, name: str, answer: Awaitable[QueueConfig], generation: int) -> KumoError | None:
+        """Wait for policy's answer.
+
+        Args:
+            name: of the queue.
+            answer: not there yet.
+            generation: of the policy that was asked.
+
+        Returns:
+            Why there is none. It is not only noted under the name, from where a changed policy takes it.
+        """
         try:
             self._settle(name, await answer)
         except KumoError as error:
-            self._fail(name, error)
+            self._fail(name, error, generation)
+            return error
         except Exception as error:
             _logger.exception("get_queue_config failed for queue %s", name)
-            self._fail(name, PolicyError(f"get_queue_config failed for queue {name}: {error}"))
+            failure = PolicyError(f"get_queue_config failed for queue {name}: {error}")
+            self._fail(name, failure, generation)
+            return failure
         finally:
             del self._flights[name]
+            queue = self._queues.get(name)
+            if queue is not None and generation != self._generation:
+                self._outdate(queue)
+        return None
 
-    async def _join(self, name: str, flight: asyncio.Task[None]) -> None:
+    async def _join(self, flight: asyncio.Task[KumoError | None]) -> None:
         # Shielded: others wait for the same answer, and a deadline of one of them must not take it away.
-        await asyncio.shield(flight)
-        failure = self._failures.get(name)
+        failure = await asyncio.shield(flight)
         if failure is not None:
-            raise failure.error.with_traceback(None)
+            raise failure.with_traceback(None)
 
     def _settle(self, name: str, config: QueueConfig) -> None:
         queue = self._queues.get(name)
@@ -145,12 +197,17 @@ class QueueDirectory:
             queue = self._queues[name] = ScheduledQueue(name, config, self._clock.monotonic())
         else:
             queue.configure(config)
-        self._on_configured(queue)
+        self._on_change(queue)
 
-    def _fail(self, name: str, error: KumoError) -> None:
-        if name in self._queues:
+    def _fail(self, name: str, error: KumoError, generation: int) -> None:
+        until = self._clock.monotonic() + FAILURE_TTL
+        queue = self._queues.get(name)
+        if queue is not None:
             _logger.error("queue %s keeps its configuration: %s", name, error)
+            queue.retry_asking_at = until
+            return
+        if generation != self._generation:
             return
         if len(self._failures) >= _FAILURE_LIMIT:
             del self._failures[next(iter(self._failures))]
-        self._failures[name] = _Failure(self._clock.monotonic() + FAILURE_TTL, error)
+        self._failures[name] = _Failure(until, error)

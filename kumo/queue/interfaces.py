@@ -64,6 +64,9 @@ class Deliverer(Protocol):
     def deliver(self, message: Message, protocol: MaildirProtocol, queue: str) -> Awaitable[Disposition]:
         """One attempt at a resident message. Never raises for what the destination did."""
 
+    def stop(self) -> None:
+        """Begin with no further recipient: deliveries in flight return with what they have done by then."""
+
 
 class QueueMetrics(Protocol):
     """Counters by ``service``; ``kumo.metrics`` has them."""

@@ -1,6 +1,7 @@
 """Messages that were found in the spool, and those whose queue cannot be resolved for now.
 
 None of them is lost: they stay where they are, are counted, and policy is asked again every minute.
+Nothing here waits for a log or for a removal, so that one bad entry never holds up the others.
 ``scheduled_queues`` calls it.
 """
 
@@ -9,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, NamedTuple
 
 from kumo.errors import KumoError
 from kumo.maybe_awaitable import is_awaitable
@@ -17,9 +19,19 @@ from kumo.message import NULL_QUEUE, Message, queue_name
 from kumo.queue.attempt import Attempt
 from kumo.queue.directory import FAILURE_TTL, QueueDirectory
 from kumo.queue.interfaces import Clock, TimerHandle
-from kumo.queue.retry import expiry_text, inferred_attempts, is_expired
+from kumo.queue.resident_content import ResidentContent
+from kumo.queue.scheduled_queue import ScheduledQueue
 
 _logger = logging.getLogger("kumod.queue")
+
+_RESUMED_AT_ONCE = 100
+"""Messages that get into their queue before other work has its turn."""
+
+
+class _Waiting(NamedTuple):
+    message: Message
+    octets: int
+    """What its content counts for; all of it is in memory only."""
 
 
 class Recovery:
@@ -27,23 +39,42 @@ class Recovery:
 
     Args:
         directory: resolves.
-        attempt: lets a message expire.
+        attempt: saves and drops messages.
         clock: time.
-        insert: takes a message whose queue is there.
+        resident: the account of content in memory.
+        resume: takes a message, not a new one, into its queue.
     """
 
-    __slots__ = ("_attempt", "_clock", "_directory", "_insert", "_task", "_timer", "_waiting")
+    __slots__ = (
+        "_attempt",
+        "_clock",
+        "_directory",
+        "_is_closed",
+        "_resident",
+        "_resume",
+        "_tasks",
+        "_timer",
+        "_waiting",
+    )
 
     def __init__(
-        self, directory: QueueDirectory, attempt: Attempt, clock: Clock, insert: Callable[[Message], None]
+        self,
+        directory: QueueDirectory,
+        attempt: Attempt,
+        clock: Clock,
+        resident: ResidentContent,
+        resume: Callable[[ScheduledQueue, Message], None],
     ) -> None:
-        self._directory = directory
         self._attempt = attempt
         self._clock = clock
-        self._insert = insert
-        self._waiting: dict[str, deque[Message]] = {}
+        self._directory = directory
+        self._resident = resident
+        self._resume = resume
+        self._waiting: dict[str, deque[_Waiting]] = {}
         self._timer: TimerHandle | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: dict[str | None, asyncio.Task[None]] = {}
+        """What brings in the messages of one queue each; under None what goes through all of them."""
+        self._is_closed = False
 
     async def recover(self, message: Message) -> None:
         """Take a message that the spool had; see ``ScheduledQueues.recover``."""
@@ -53,83 +84,100 @@ class Recovery:
             _logger.warning("message %s stays in the spool, it has no queue: %s", message.id, error)
             return
         if name == NULL_QUEUE:
-            await self._attempt.forget(message)
+            await self._attempt.drop(message)
             return
-        if message.is_resident:
+        if message.must_be_saved:
             await self._attempt.save(message)
-        if not await self._is_resolved(name):
-            self.keep(name, message)
+        queue = await self._resolved(name)
+        if queue is None:
+            self._hold(name, message)
+            self._set_timer()
         else:
-            await self._resume(name, message)
+            self._resume(queue, message)
 
     def keep(self, name: str, message: Message) -> None:
-        """Hold a message until its queue can be resolved."""
-        self._waiting.setdefault(name, deque()).append(message)
-        if self._timer is None and self._task is None:
-            # A queue that was only forgotten as idle is back at once.
-            self._set_timer(0.0)
+        """Hold a message whose queue was forgotten as idle, if only until policy has answered once more."""
+        self._hold(name, message)
+        self._start(name, self._bring_in(name))
 
     def counts(self) -> dict[str, int]:
         """Messages that wait, by queue name."""
-        return {name: len(messages) for name, messages in self._waiting.items()}
+        return {name: len(waiting) for name, waiting in self._waiting.items()}
 
     def messages(self, name: str) -> Iterator[Message]:
         """The messages that wait for a queue."""
-        yield from self._waiting.get(name, ())
+        yield from (message for message, _ in self._waiting.get(name, ()))
 
     def unsaved(self) -> list[Message]:
-        """The waiting messages that are in memory only."""
+        """The waiting messages that the spool does not have as they are."""
         return [
-            message for messages in self._waiting.values() for message in messages if not message.is_stored
+            message for waiting in self._waiting.values() for message, _ in waiting if message.must_be_saved
         ]
 
     async def close(self) -> None:
         """Ask no more."""
+        self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _set_timer(self, delay: float) -> None:
-        self._timer = self._clock.call_at(self._clock.monotonic() + delay, self._begin)
+    def _hold(self, name: str, message: Message) -> None:
+        message.shrink()
+        octets = message.size
+        self._resident.add(octets, octets)
+        self._waiting.setdefault(name, deque()).append(_Waiting(message, octets))
+
+    def _set_timer(self) -> None:
+        if self._waiting and self._timer is None and None not in self._tasks and not self._is_closed:
+            self._timer = self._clock.call_at(self._clock.monotonic() + FAILURE_TTL, self._begin)
 
     def _begin(self) -> None:
         self._timer = None
-        self._task = asyncio.get_running_loop().create_task(self._resolve_all())
+        self._start(None, self._bring_in_all())
 
-    async def _resolve_all(self) -> None:
-        try:
-            for name in list(self._waiting):
-                if await self._is_resolved(name):
-                    messages = self._waiting[name]
-                    while messages:
-                        # In the deque until it is in its queue: a cancelled task loses none.
-                        await self._resume(name, messages[0])
-                        messages.popleft()
-                    del self._waiting[name]
-        finally:
-            self._task = None
-        if self._waiting:
-            self._set_timer(FAILURE_TTL)
+    def _start(self, key: str | None, work: Coroutine[Any, Any, None]) -> None:
+        """Run a task, unless there is one for the same that is not over."""
+        if key in self._tasks:
+            work.close()
+            return
+        task = self._tasks[key] = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(lambda _: self._on_done(key))
 
-    async def _is_resolved(self, name: str) -> bool:
+    def _on_done(self, key: str | None) -> None:
+        del self._tasks[key]
+        self._set_timer()
+
+    async def _bring_in_all(self) -> None:
+        for name in list(self._waiting):
+            await self._bring_in(name)
+
+    async def _bring_in(self, name: str) -> None:
+        while True:
+            queue = await self._resolved(name)
+            # Looked up after each wait: another task may have been here.
+            waiting = self._waiting.get(name)
+            if queue is None or waiting is None:
+                return
+            for _ in range(min(len(waiting), _RESUMED_AT_ONCE)):
+                message, octets = waiting.popleft()
+                self._resident.release(octets, octets)
+                self._resume(queue, message)
+            if not waiting:
+                del self._waiting[name]
+                return
+            await asyncio.sleep(0)
+
+    async def _resolved(self, name: str) -> ScheduledQueue | None:
+        """The queue of that name; None, and said so, when policy has none for it now."""
         try:
             pending = self._directory.resolve(name)
             if is_awaitable(pending):
                 await pending
         except KumoError as error:
-            _logger.warning("messages of queue %s wait in the spool: %s", name, error)
-            return False
-        return True
-
-    async def _resume(self, name: str, message: Message) -> None:
-        queue = self._directory.find(name)
-        age = max(self._clock.unix() - message.created, 0.0)
-        if queue is not None:
-            if is_expired(queue.config, age):
-                await self._attempt.expire(message, name, expiry_text(queue.config, age))
-                return
-            message.num_attempts = inferred_attempts(queue.config, age)
-        self._insert(message)
+            _logger.warning("messages of queue %s wait: %s", name, error)
+            return None
+        return self._directory.find(name)

@@ -26,7 +26,7 @@ class QueuedMessage:
         birth: monotonic time at which the message was made; negative where the host is younger.
     """
 
-    __slots__ = ("birth", "due", "has_changed", "message", "octets", "order")
+    __slots__ = ("birth", "due", "is_recovered", "message", "octets", "order", "unsaved")
 
     def __init__(self, message: Message, order: int, birth: float) -> None:
         self.message = message
@@ -36,13 +36,10 @@ class QueuedMessage:
         """Monotonic time of the next attempt; in the past: at once."""
         self.octets = 0
         """What its content counts for while it waits."""
-        self.has_changed = False
-        """Whether the spool still has recipients that are done."""
-
-    @property
-    def must_be_saved(self) -> bool:
-        """Whether a stop now would lose what only the memory knows."""
-        return self.has_changed or not self.message.is_stored
+        self.unsaved = 0
+        """What of that only the memory has."""
+        self.is_recovered = False
+        """Whether it was found in the spool: then it may have grown too old for any attempt."""
 
 
 _Ordered = tuple[float, int, QueuedMessage]
@@ -71,6 +68,7 @@ class ScheduledQueue:
         "is_announced",
         "is_outdated",
         "name",
+        "retry_asking_at",
         "used_at",
         "wake_at",
     )
@@ -89,6 +87,8 @@ class ScheduledQueue:
         """Whether the log says that its messages are only kept."""
         self.is_outdated = False
         """Whether the policy has changed since it was asked."""
+        self.retry_asking_at = math.inf
+        """Monotonic time at which policy is asked again after it failed, whatever the strategy."""
         self.wake_at: float | None = None
         """Monotonic time at which somebody will look at it next."""
         self._ready: deque[QueuedMessage] = deque()
@@ -118,6 +118,7 @@ class ScheduledQueue:
         """Note that policy is being asked; until it answers, the old configuration holds."""
         self.asked_at = now
         self.is_outdated = False
+        self.retry_asking_at = math.inf
 
     def configure(self, config: QueueConfig) -> None:
         """Take a new configuration; messages are held or freed as it says."""
@@ -188,5 +189,5 @@ class ScheduledQueue:
         if self.is_outdated:
             return -math.inf
         if self.config.refresh_strategy is RefreshStrategy.EPOCH:
-            return math.inf
+            return self.retry_asking_at
         return self.asked_at + max(self.config.refresh_interval, _SHORTEST_INTERVAL)

@@ -12,7 +12,7 @@ import itertools
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 from kumo.config import SmtpProtocol
 from kumo.maybe_awaitable import MaybeAwaitable
@@ -21,12 +21,17 @@ from kumo.queue.attempt import FAULT_DELAY, Attempt
 from kumo.queue.directory import QueueDirectory
 from kumo.queue.interfaces import Clock, Deliverer, QueueLog, QueueMetrics, QueuePolicy, QueueStore
 from kumo.queue.recovery import Recovery
+from kumo.queue.resident_content import ResidentContent
+from kumo.queue.retry import inferred_attempts, is_expired
 from kumo.queue.scheduled_queue import QueuedMessage, ScheduledQueue
 from kumo.queue.timetable import Timetable
 
 _logger = logging.getLogger("kumod.queue")
 
 _RESIDENT_LIMIT = 64 * 1024 * 1024
+
+_PATIENCE = 0.8
+"""The part of a shutdown's grace in which deliveries are left to themselves."""
 
 
 class ScheduledQueues:
@@ -42,6 +47,7 @@ class ScheduledQueues:
         uniform: gives random numbers from 0 up to, but not including, 1.
         max_attempts: messages that are being delivered at one time.
         resident_limit: octets of content that wait in memory; what is beyond is read back from the spool.
+            Unsaved content, which cannot be, may come to twice as much before ``resolve`` waits.
     """
 
     def __init__(
@@ -59,21 +65,23 @@ class ScheduledQueues:
     ) -> None:
         self._clock = clock
         self._max_attempts = max_attempts
-        self._resident_limit = resident_limit
+        self._resident = ResidentContent(resident_limit)
         self._attempt = Attempt(deliverer, store, log, metrics, clock, uniform)
         self._directory = QueueDirectory(policy, clock, self._call_up)
-        self._recovery = Recovery(self._directory, self._attempt, clock, self.insert)
+        self._recovery = Recovery(self._directory, self._attempt, clock, self._resident, self._resume)
         self._timetable = Timetable(clock, self._look_at)
         self._line: deque[ScheduledQueue] = deque()
         self._attempts: set[asyncio.Task[None]] = set()
         self._to_save: deque[tuple[ScheduledQueue, QueuedMessage]] = deque()
         self._saver: asyncio.Task[None] | None = None
-        self._resident = 0
         self._order = itertools.count()
         self._is_running = False
 
     def resolve(self, name: str) -> MaybeAwaitable[None]:
         """Make sure that a queue can take messages.
+
+        It waits while too much content is in memory that the spool does not have yet: a slow disk must
+        slow down those who send.
 
         Args:
             name: queue name, not ``null``.
@@ -82,7 +90,10 @@ class ScheduledQueues:
             PolicyError: ``get_queue_config`` failed, now or within the last minute.
             Rejection: a handler called ``kumo.reject``; it counts as a failure.
         """
-        return self._directory.resolve(name)
+        pending = self._directory.resolve(name)
+        if self._resident.is_crowded:
+            return self._resident.room() if pending is None else self._when_there_is_room(pending)
+        return pending
 
     def insert(self, message: Message) -> None:
         """Take a message that is stored, or was accepted to be kept in memory.
@@ -99,11 +110,7 @@ class ScheduledQueues:
             # Forgotten as idle since it was resolved.
             self._recovery.keep(name, message)
             return
-        now = self._clock.monotonic()
-        unix = self._clock.unix()
-        entry = QueuedMessage(message, next(self._order), now - max(unix - message.created, 0.0))
-        entry.due = now if message.due is None else now + max(message.due - unix, 0.0)
-        self._admit(queue, entry)
+        self._admit(queue, self._entry(message))
 
     async def recover(self, message: Message) -> None:
         """Take a message that the spool had at the start of the daemon.
@@ -112,7 +119,7 @@ class ScheduledQueues:
         the spool and is tried again every minute; one without a valid queue name stays there, too.
 
         Args:
-            message: stored; resident only where policy has changed its content since.
+            message: stored; it is stored again if ``has_changed`` says that policy changed it since.
         """
         await self._recovery.recover(message)
 
@@ -126,7 +133,9 @@ class ScheduledQueues:
         """Stop delivering and save what only the memory knows; nothing may be inserted any more.
 
         Args:
-            grace: seconds that attempts in flight have to finish.
+            grace: seconds that attempts in flight have to finish. When most of them are over, deliveries
+                stop after the recipient that they are at. What even that one keeps from returning is
+                delivered again after the restart.
         """
         self._is_running = False
         self._timetable.stop()
@@ -135,20 +144,21 @@ class ScheduledQueues:
         tasks = self._attempts if self._saver is None else {*self._attempts, self._saver}
         if tasks:
             # This also lets new tasks take their first step: one cancelled before it would lose its message.
-            _done, pending = await asyncio.wait(tasks, timeout=grace)
+            _done, pending = await asyncio.wait(tasks, timeout=grace * _PATIENCE)
+            if pending:
+                self._attempt.stop()
+                _done, pending = await asyncio.wait(pending, timeout=grace * (1 - _PATIENCE))
             for task in pending:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
-        unsaved = [entry for queue in self._directory for entry in queue if entry.must_be_saved]
-        unsaved += [entry for _, entry in self._to_save]
-        messages = [entry.message for entry in unsaved] + self._recovery.unsaved()
+        entries = itertools.chain(*self._directory, (entry for _, entry in self._to_save))
+        messages = [entry.message for entry in entries if entry.message.must_be_saved]
+        messages += self._recovery.unsaved()
         await asyncio.gather(*(self._attempt.save(message) for message in messages))
 
     def policy_changed(self) -> None:
-        """Ask for every queue's configuration again when it is next needed."""
-        for queue in self._directory:
-            queue.is_outdated = True
-            self._timetable.set(queue)
+        """Ask for every queue's configuration again when it is next needed, a failing one's at once."""
+        self._directory.policy_changed()
 
     def counts(self) -> dict[str, int]:
         """Messages by queue name, those that wait for their queue to be resolved included."""
@@ -164,6 +174,33 @@ class ScheduledQueues:
             yield from (entry.message for entry in queue)
         yield from self._recovery.messages(name)
 
+    def _entry(self, message: Message) -> QueuedMessage:
+        now = self._clock.monotonic()
+        unix = self._clock.unix()
+        entry = QueuedMessage(message, next(self._order), now - max(unix - message.created, 0.0))
+        entry.due = now if message.due is None else now + max(message.due - unix, 0.0)
+        return entry
+
+    def _resume(self, queue: ScheduledQueue, message: Message) -> None:
+        """Take a message that the spool had, or whose queue was away; its attempts are inferred."""
+        entry = self._entry(message)
+        entry.is_recovered = True
+        age = self._clock.monotonic() - entry.birth
+        if not is_expired(queue.config, age):
+            message.num_attempts = inferred_attempts(queue.config, age)
+        self._admit(queue, entry)
+
+    async def _when_there_is_room(self, pending: Awaitable[None]) -> None:
+        await pending
+        if self._resident.is_crowded:
+            await self._resident.room()
+
+    def _account(self, entry: QueuedMessage) -> None:
+        message = entry.message
+        entry.octets = message.size
+        entry.unsaved = entry.octets if message.must_be_saved else 0
+        self._resident.add(entry.octets, entry.unsaved)
+
     def _admit(self, queue: ScheduledQueue, entry: QueuedMessage) -> None:
         """Put a message where it waits; its content stays in memory only if there is room and use for it."""
         message = entry.message
@@ -171,8 +208,8 @@ class ScheduledQueues:
         if queue.protocol is None:
             _announce(queue)
         has_to_wait = queue.protocol is None or entry.due > self._clock.monotonic()
-        if has_to_wait or self._resident + size > self._resident_limit:
-            if not entry.must_be_saved:
+        if has_to_wait or not self._resident.has_room(size):
+            if not message.must_be_saved:
                 message.shrink()
             elif self._is_running:
                 self._save_first(queue, entry)
@@ -180,8 +217,7 @@ class ScheduledQueues:
         self._wait(queue, entry)
 
     def _wait(self, queue: ScheduledQueue, entry: QueuedMessage) -> None:
-        entry.octets = entry.message.size
-        self._resident += entry.octets
+        self._account(entry)
         queue.put(entry, self._clock.monotonic())
         self._call_up(queue)
 
@@ -209,7 +245,7 @@ class ScheduledQueues:
                 self._timetable.set(queue)
                 continue
             self._line.append(queue)
-            self._resident -= entry.octets
+            self._resident.release(entry.octets, entry.unsaved)
             task = asyncio.get_running_loop().create_task(self._try(queue, entry))
             self._attempts.add(task)
             task.add_done_callback(self._on_attempt_done)
@@ -235,7 +271,7 @@ class ScheduledQueues:
             else:
                 entry.due = now + delay
                 entry.message.due = self._clock.unix() + delay
-                if delay and entry.must_be_saved:
+                if delay and entry.message.must_be_saved:
                     self._wait(queue, entry)  # saving it has just failed
                 else:
                     self._admit(queue, entry)
@@ -256,6 +292,7 @@ class ScheduledQueues:
     def _save_first(self, queue: ScheduledQueue, entry: QueuedMessage) -> None:
         """Store a message that was to stay in memory, before it waits there for long or with too many."""
         queue.in_flight += 1
+        self._account(entry)
         self._to_save.append((queue, entry))
         if self._saver is None:
             self._saver = asyncio.get_running_loop().create_task(self._save_all())
@@ -264,13 +301,12 @@ class ScheduledQueues:
         try:
             while self._to_save:
                 batch = list(self._to_save)
-                results = await asyncio.gather(*(self._attempt.save(entry.message) for _, entry in batch))
-                for (queue, entry), is_saved in zip(batch, results, strict=True):
+                await asyncio.gather(*(self._attempt.save(entry.message) for _, entry in batch))
+                for queue, entry in batch:
                     self._to_save.popleft()
                     queue.in_flight -= 1
-                    if is_saved:
-                        entry.has_changed = False
-                        entry.message.shrink()
+                    self._resident.release(entry.octets, entry.unsaved)
+                    entry.message.shrink()
                     self._wait(queue, entry)
         finally:
             self._saver = None

@@ -58,11 +58,12 @@ class LineReader:
     def next_line(self) -> bytes | NoLine:
         """The next line without its CRLF, as a copy; or why there is none."""
         octets = self._octets
+        if not octets:
+            return _INCOMPLETE
         start = self._offset
         end = octets.find(_CRLF, start)
         if end < 0:
-            if octets:
-                self._bound(start)
+            self._bound(start)
             return _INCOMPLETE
         if end + 2 == len(octets):
             self._octets = b""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 if TYPE_CHECKING:
     from kumo.smtp.events import DeclaredParameters, RecipientParameters
     from kumo.smtp.path import EnvelopeAddress
 
 
-class Transaction:
+class Transaction(Struct, gc=False):
     """Sender and accepted recipients with what the client declared for each.
 
     Args:
@@ -19,13 +21,10 @@ class Transaction:
     Source: RFC 5321 §3.3.
     """
 
-    __slots__ = ("declared", "recipients", "recipients_declared", "sender")
-
-    def __init__(self, sender: EnvelopeAddress, declared: DeclaredParameters) -> None:
-        self.sender = sender
-        self.declared = declared
-        self.recipients: list[EnvelopeAddress] = []
-        self.recipients_declared: list[RecipientParameters] = []
+    sender: EnvelopeAddress
+    declared: DeclaredParameters
+    recipients: list[EnvelopeAddress] = []
+    recipients_declared: list[RecipientParameters] = []
 
     @property
     def last_recipient(self) -> EnvelopeAddress | None:

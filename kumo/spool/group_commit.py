@@ -4,7 +4,8 @@ The order is the promise. Contents and metas are written under temporary names; 
 become durable; contents get their names, then metas (or, for a transaction of several messages, its
 manifest); with ``flush`` the names become durable; only then do the callers hear of it. Whatever fails
 is taken back, and of the batch only the messages of that one call are, unless a barrier failed: it
-speaks for all of them. A bug met on the way is such a failure too. It runs in the writer's thread and knows nothing of threads or loops.
+speaks for all of them. A bug met on the way is such a failure too. It runs in the writer's thread and
+knows nothing of threads or loops.
 """
 
 from __future__ import annotations
@@ -167,7 +168,7 @@ class GroupCommit:
         try:
             for barrier in self._barriers:
                 sync(barrier)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - of whatever kind, nothing is known to be durable
             # The kernel reports a lost write once; to sync again would be told that all is well. It may
             # have been a name of an earlier batch, so manifests that waited for one stay for the next start.
             self._settling.clear()

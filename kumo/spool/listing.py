@@ -65,8 +65,10 @@ def list_spool(meta_path: str | os.PathLike[str]) -> Iterator[StoredMessage]:
         names = [name for name, _ in files.scan(root)]
     except OSError as error:
         raise spool_error(f"list the spool at {root}", error) from error
-    if "data" not in names:
-        raise SpoolError(f"{root} is no spool: it has no folder named data")
+    # The folder above both stores has one named data as well, but never one for files on their way.
+    if "data" not in names or not {"new", "lock"}.intersection(names):
+        hint = f"; the store to list is {root}/meta" if "meta" in names else ""
+        raise SpoolError(f"{root} is no spool: it needs folders named data and new{hint}")
     return _entries(root, files)
 
 

@@ -145,7 +145,7 @@ class Spool:
             return
         loop = asyncio.get_running_loop()
         try:
-            message.set_content(await loop.run_in_executor(None, self._data.read, message.id))
+            message.load(await loop.run_in_executor(None, self._data.read, message.id))
         except FileNotFoundError:
             raise CorruptEntry(f"message {message.id} has no content on the spool") from None
         except OSError as error:

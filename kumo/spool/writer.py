@@ -35,7 +35,7 @@ class Job:
         messages: whose ``is_stored`` follows the outcome.
         request: to be stored.
         removals: spool ids.
-        chore: run behind the stores and removals of its batch; never raises.
+        chore: run behind the stores and removals of its batch.
     """
 
     __slots__ = ("chore", "error", "future", "messages", "removals", "request")
@@ -157,3 +157,14 @@ class Writer:
             if job.error is not None:
                 self._on_error(job.error)
             job.finish()
+
+
+def _attempt(jobs: Sequence[Job], action: Callable[[], None]) -> None:
+    """Do what ``jobs`` ask for; a bug becomes their error, and nobody else's."""
+    try:
+        action()
+    except Exception as error:  # noqa: BLE001 - whatever it was, the thread goes on
+        # Nobody may be left waiting, and a failed store is no lie: the peer sends the message again.
+        _log.exception("the spool's writer failed")
+        for job in jobs:
+            job.error = SpoolError(f"the spool's writer failed: {error}")

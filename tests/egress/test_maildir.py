@@ -164,6 +164,7 @@ async def test_a_relative_path_starts_in_the_working_directory(
         ("{{ sender_email }}", "sender@example.com"),
         ("{{ meta.tenant }}/{{ meta['n'] }}", "t/3"),
         ("{{ meta.yes }}{{ meta.no }}{{ meta.nil }}{{ meta.absent }}", "truefalsenone"),
+        ("{{ [meta.yes, meta.nil] }}", "[true, none]"),
         ("{% if tenant == 't' %}big{% else %}small{% endif %}", "big"),
         ("{{ 'a/b' }}", "a/b"),
         ("{{ local_part | upper }}", "ALICE"),
@@ -289,7 +290,6 @@ async def test_a_sender_that_the_template_does_not_use_is_no_matter(
 @pytest.mark.parametrize(
     "template",
     [
-        "{{ local_part",
         "{{ nope.field }}",
         "{{ 1 / 0 }}",
         "{{ meta.clear() }}",
@@ -394,6 +394,26 @@ async def test_content_and_names_are_synced_before_the_outcome(
     assert synced[-2].parent == maildir / "tmp"
     assert synced[-1] == maildir / "new"
     assert {tmp_path, tmp_path / "example.org", maildir} <= set(synced)
+
+
+async def test_after_stop_no_further_recipient_is_begun_with_and_what_is_done_stays_done(
+    tmp_path: Path,
+    deliverer: MaildirDeliverer,
+    by_recipient: MaildirProtocol,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = os.writev
+
+    def stop_at_first(descriptor: int, buffers: Any) -> int:
+        deliverer.stop()
+        return real(descriptor, buffers)
+
+    monkeypatch.setattr("kumo.egress.maildir_folder.os.writev", stop_at_first)
+    disposition = await deliverer.deliver(_message(ALICE, BOB), by_recipient, "q")
+    assert disposition.delivered == (ALICE,)
+    assert disposition.failed == (BOB,)
+    assert disposition.failed_response == "bob@example.org: not tried, the daemon is stopping"
+    assert len(_files(tmp_path)) == 1
 
 
 async def test_slashes_and_colons_of_the_host_name_are_escaped(

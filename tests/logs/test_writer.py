@@ -94,6 +94,21 @@ async def test_one_who_gives_up_waiting_disturbs_nobody(make_rig: Callable[..., 
     await rig.writer.close()
 
 
+async def test_drops_are_told_though_nothing_is_logged_any_more(log_dir: Path, disk: Disk) -> None:
+    loop = asyncio.get_running_loop()
+    channel = Channel(LocalLogs(log_dir=str(log_dir)), lambda: 0, loop.time, disk.calls)
+    writer = SegmentWriter([channel], monotonic=loop.time)
+    channel.dropped = 2
+    assert writer._time_to_deadline() == 0.0
+    writer._report_drops(is_last=False)
+    assert writer._time_to_deadline() is None
+    channel.dropped = 3
+    wait = writer._time_to_deadline()
+    assert wait is not None
+    assert 0 < wait <= 60
+    await writer.close()
+
+
 async def test_lines_reach_the_thread_though_nobody_waits(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig()
     rig.submit(b"a\n")

@@ -121,3 +121,13 @@ def test_hostile_fields_take_linear_time(piece: str) -> None:
     except ValueError:
         return
     assert len(entries) in (0, 100_000)
+
+
+def test_a_field_of_more_than_64_kib_is_refused_and_none_of_it_is_read() -> None:
+    address = b"a@b.example,"
+    fits = b"To:" + address * (64 * 1024 // len(address)) + b"\r\n\r\n"
+    header = address_header(fits, "to")
+    assert header is not None
+    assert len(header.entries) == 64 * 1024 // len(address)
+    with pytest.raises(ValueError, match=r"^address list of 65544 octets, at most 65536 are read$"):
+        address_header(b"To:" + address * (64 * 1024 // len(address) + 1) + b"\r\n\r\n", "to")

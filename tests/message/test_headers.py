@@ -5,9 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kumo.message import (
+    HeaderField,
     all_headers,
     all_values,
     append_field,
+    field_values,
     first_field,
     first_value,
     header_fields,
@@ -252,3 +254,80 @@ def test_fields_lie_in_the_section_in_order_and_removal_takes_just_them(
             del kept[field.start : field.end]
     assert remove_named(content, "A") == bytes(kept)
     assert first_field(content, "a") == next((f for f in fields if f.name == "A"), None)
+
+
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "filler",
+    [b"a: b\r\n", b"junk\r\n", b"a: b\r\n folded\r\n", b"a:\n", b"a: \n\t\n", b"a: b\n" + b" c\n" * 1000],
+)
+def test_fields_are_looked_for_in_the_first_mebibyte_only(filler: bytes) -> None:
+    content = b"First: 1\r\n" + filler * (MEBIBYTE // len(filler) + 1) + b"Last: 2\r\n\r\nbody"
+    end = header_section_end(content)
+    assert MEBIBYTE - len(filler) - len(b"\n") <= end <= MEBIBYTE
+    assert content[end : end + 1] not in (b" ", b"\t")
+    assert content[:end].endswith(b"\n")
+    assert first_value(content, "First") == "1"
+    assert first_field(content, "Last") is None
+    assert all(field.end <= end for field in header_fields(content))
+    with pytest.raises(ValueError, match="could not find the end of the header block"):
+        append_field(content, "C", "d")
+
+
+def test_a_field_that_the_limit_cuts_is_not_seen_and_stays_whole() -> None:
+    content = b"First: 1\r\nLong: " + b"x" * 500_000 + b"\r\n" + b" folded\r\n" * 100_000 + b"\r\nbody"
+    assert [field.name for field in header_fields(content)] == ["First"]
+    assert first_field(content, "Long") is None
+    assert remove_named(content, "Long") is content
+    assert remove_named(content, "First") == content.removeprefix(b"First: 1\r\n")
+
+
+@pytest.mark.parametrize("length", [MEBIBYTE, 20 * MEBIBYTE])
+def test_one_endless_line_has_no_fields(length: int) -> None:
+    content = b"a: " + b"x" * length
+    assert header_section_end(content) == 0
+    assert header_fields(content) == []
+
+
+def test_a_section_of_just_a_mebibyte_is_read_whole() -> None:
+    fields = b"a: b\r\n" * (MEBIBYTE // 6)
+    content = fields[:-6] + b"x" * (MEBIBYTE - len(fields) - 5) + b": yz\r\n\r\n\r\nbody"
+    end = content.index(b"\r\n\r\n") + 2
+    assert header_section_end(content) == end
+    assert append_field(content, "C", "d")[end : end + 6] == b"C: d\r\n"
+
+
+def test_lines_that_are_no_field_count_for_the_limit_of_a_list() -> None:
+    assert header_fields(b"junk\n" * 10_000 + b"A: b\n\n") == []
+    assert [field.name for field in header_fields(b"junk\n" * 9_999 + b"A: b\n\n")] == ["A"]
+
+
+def test_removal_knows_no_number_of_fields() -> None:
+    assert remove_named(b"a: 1\n b\n" * 20_000 + b"c: 2\n\na: body", "A") == b"c: 2\n\na: body"
+    assert remove_x(b"X-a: 1\r\n" * 20_000 + b"c: 2\r\n\r\n") == b"c: 2\r\n\r\n"
+    assert len(x_headers(b"".join(b"X-%d:\n" % number for number in range(10_001)))) == 10_000
+
+
+_WORD = "=?utf-8?q?a?= b "
+"""16 characters; ``b`` keeps it from being one run with the next."""
+
+
+def test_encoded_words_are_decoded_in_the_first_64_kib_of_a_field() -> None:
+    whole = 64 * 1024 // len(_WORD)
+    assert first_value(f"Subject: {_WORD * whole}\r\n\r\n".encode(), "subject") == ("a b " * whole).strip()
+    value = first_value(f"Subject: {_WORD * 60_000}\r\n\r\n".encode(), "subject")
+    assert value is not None
+    assert value.startswith("a b " * whole + "=?utf")
+    assert value.count("=?") == 60_000 - whole
+
+
+def test_encoded_words_of_many_fields_share_one_allowance() -> None:
+    field = HeaderField("Subject", b" " + _WORD.encode() * 1000, 0, 0)
+    plain = HeaderField("Subject", b" plain", 0, 0)
+    values = field_values([field] * 10 + [plain])
+    assert values == ["a b " * 999 + "a b"] * 4 + [(_WORD * 1000).strip()] * 6 + ["plain"]
+    content = (b"Subject:" + field.raw + b"\r\n") * 10 + b"\r\n"
+    assert all_values(content, "subject") == values[:-1]
+    assert [value for _, value in all_headers(content)] == values[:-1]

@@ -52,8 +52,8 @@ def test_only_a_stored_message_shrinks() -> None:
     message = _message()
     message.shrink()
     assert message.size == len(BODY)
-    message.is_stored = True
     message.prepend(b"A: 1\r\n")
+    message.is_stored = True
     message.shrink()
     assert not message.is_resident
     assert message.size == 0
@@ -61,8 +61,40 @@ def test_only_a_stored_message_shrinks() -> None:
         _ = message.segments
     with pytest.raises(ContentNotResident):
         _ = message.content
-    message.set_content(BODY)
+    message.load(BODY)
     assert message.segments == (b"", BODY)
+    message.shrink()
+    assert not message.is_resident
+
+
+@pytest.mark.parametrize("change", ["set_content", "prepend"])
+def test_a_content_that_the_spool_does_not_have_is_never_let_go(change: str) -> None:
+    message = _message()
+    states = [message.must_be_saved]
+    getattr(message, change)(b"A: 1\r\n")
+    states.append(message.must_be_saved)
+    message.is_stored = True
+    states.append(message.must_be_saved)
+    getattr(message, change)(b"B: 2\r\n")
+    states.append(message.must_be_saved)
+    assert states == [True, True, False, True]
+    message.shrink()
+    assert message.content.startswith(b"B: 2\r\n")
+    message.has_changed = False
+    message.shrink()
+    assert not message.is_resident
+
+
+def test_a_copy_of_the_envelope_tells_what_changed_in_place() -> None:
+    message = _message()
+    message.meta["list"] = [1]
+    before = message.envelope()
+    assert message.envelope() == before
+    message.meta["list"].append(2)
+    assert message.envelope() != before
+    before = message.envelope()
+    message.recipients.clear()
+    assert message.envelope() != before
 
 
 def test_a_message_keeps_its_own_recipients_and_creation_time() -> None:

@@ -37,7 +37,8 @@ class BareLua:
     def call(self, name: str, arguments: str = "") -> Any:
         """Call a host function with Lua expressions."""
         packed = self.runtime.eval(f"table.pack({arguments})")
-        return self.functions[name](self.context, *(packed[index] for index in range(1, packed["n"] + 1)))
+        function = self.functions[name].bind(self.context, name)
+        return function(*(packed[index] for index in range(1, packed["n"] + 1)))
 
     def source(self) -> str:
         return "init.lua:7"

@@ -7,6 +7,7 @@ import pytest
 from kumo.config import EsmtpListener, HttpListener, LocalLogs, MaildirProtocol, QueueConfig, Spool, SpoolKind
 from kumo.errors import ConfigError
 from kumo.policy.api import QUEUE_CONFIG, declaration_problems
+from kumo.policy.call_error import CallError
 from kumo.policy.registry import VERSION, Declarations
 
 DECLARING = [
@@ -70,7 +71,7 @@ def test_start_up_is_the_file_and_its_two_first_events(lua: Any, event: str | No
 def test_a_constructor_wants_a_table(
     lua: Any, function: str, _table: str, where: str, _expected: object, arguments: str, got: str
 ) -> None:
-    with pytest.raises(TypeError) as caught:
+    with pytest.raises(CallError) as caught:
         lua.call(function, arguments)
     assert str(caught.value) == f"bad argument #1 to 'kumo.{function}' (table expected, got {got})"
     assert getattr(lua.declarations, where) == []
@@ -105,6 +106,18 @@ def test_a_spool_name_is_taken_once(lua: Any) -> None:
     assert [spool.path for spool in lua.declarations.spools] == ["/s"]
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"), [("dta", "; did you mean `data`?"), ("Meta", "; did you mean `meta`?"), ("x", "")]
+)
+def test_a_spool_that_nothing_uses_is_warned_of(lua: Any, name: str, hint: str) -> None:
+    for other in ("data", name, "meta"):
+        lua.call("define_spool", f"{{ name = '{other}', path = '/{other}' }}")
+    assert list(lua.warnings.values()) == [
+        f"init.lua:7: spool `{name}` is not used; the names are `data` and `meta`{hint}"
+    ]
+    assert [spool.name for spool in lua.declarations.spools] == ["data", name, "meta"]
+
+
 def test_rocksdb_is_taken_and_left_to_the_spool_to_warn_of(lua: Any) -> None:
     lua.call("define_spool", "{ name = 'data', path = '/s', kind = 'RocksDB' }")
     assert [spool.kind for spool in lua.declarations.spools] == [SpoolKind.ROCKS_DB]
@@ -122,7 +135,7 @@ def test_rocksdb_is_taken_and_left_to_the_spool_to_warn_of(lua: Any) -> None:
         ),
         (
             "make_queue_config",
-            "{ egress_pool = 'p', max_message_rate = '1/s', shrink_policy = {}, strategy = 'SkipList' }",
+            "{ egress_pool = 'p', max_message_rate = '1/s', shrink_policy = {} }",
             ["egress_pool", "max_message_rate", "shrink_policy"],
         ),
     ],
@@ -134,10 +147,19 @@ def test_keys_without_effect_are_warned_of(lua: Any, function: str, table: str, 
     ]
 
 
+def test_keys_whose_effect_nobody_could_see_are_taken_in_silence(lua: Any) -> None:
+    lua.call(
+        "make_queue_config",
+        "{ strategy = 'SkipList', timerwheel_tick_interval = '1s', provider_name = 'p',"
+        " refresh_strategy = 'Epoch' }",
+    )
+    assert lua.warnings == {}
+
+
 def test_the_accounting_path_is_taken(lua: Any) -> None:
     lua.call("configure_accounting_db_path", "'/tmp/b\\xc3\\xbc.db'")
     assert lua.declarations.accounting_db_path == "/tmp/bü.db"  # noqa: S108 - never opened
-    with pytest.raises(TypeError, match="string expected, got table"):
+    with pytest.raises(CallError, match="string expected, got table"):
         lua.call("configure_accounting_db_path", "{}")
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from kumo.policy.api import ALL_FUNCTIONS, DEFAULT_GLOBS, matching_files
 from kumo.policy.api.config_monitor import expand_braces
+from kumo.policy.call_error import CallError
 from kumo.policy.json_values import lua_to_json
 
 
@@ -100,19 +101,20 @@ async def test_sleep_gives_something_to_wait_for(lua: Any, function: str, second
     assert await asyncio.wait_for(lua.call(function, seconds), 30) is None
 
 
+@pytest.mark.parametrize("function", ["sleep", "time.sleep"])
 @pytest.mark.parametrize("seconds", ["-1", "-0.001", "1/0", "0/0", "1e18"])
-def test_sleep_is_bounded(lua: Any, seconds: str) -> None:
+def test_sleep_is_bounded(lua: Any, function: str, seconds: str) -> None:
     with pytest.raises(
-        ValueError, match=r"^bad argument #1 to 'kumo.sleep' \(0 to 31622400 seconds expected, got "
+        CallError, match=rf"^bad argument #1 to 'kumo.{function}' \(0 to 31622400 seconds expected, got "
     ):
-        lua.call("sleep", seconds)
+        lua.call(function, seconds)
 
 
 @pytest.mark.parametrize(("argument", "got"), [("", "no value"), ("'1'", "string"), ("true", "boolean")])
 def test_sleep_wants_a_number(lua: Any, argument: str, got: str) -> None:
-    with pytest.raises(TypeError) as caught:
+    with pytest.raises(CallError) as caught:
         lua.call("sleep", argument)
-    assert str(caught.value) == f"bad argument #1 to 'kumo.time.sleep' (number expected, got {got})"
+    assert str(caught.value) == f"bad argument #1 to 'kumo.sleep' (number expected, got {got})"
 
 
 COUNTS = [
@@ -149,7 +151,7 @@ def test_knobs_remember_a_count(lua: Any, function: str) -> None:
     ],
 )
 def test_knobs_check_their_count(lua: Any, function: str, argument: str, problem: str) -> None:
-    with pytest.raises((TypeError, ValueError)) as caught:
+    with pytest.raises(CallError) as caught:
         lua.call(function, argument)
     assert str(caught.value) == f"bad argument #1 to 'kumo.{function}' ({problem})"
     assert lua.declarations.knobs == {}
@@ -185,10 +187,11 @@ def test_other_knobs_remember_their_value(lua: Any, function: str, argument: str
         ("set_httpinject_recipient_rate_limit", "5"),
         ("set_lruttl_cache_capacity", "'name'"),
         ("set_lruttl_cache_capacity", "5, 5"),
+        ("set_lruttl_cache_capacity", "'dns_resolver_mx', -1"),
     ],
 )
 def test_other_knobs_check_their_value(lua: Any, function: str, argument: str) -> None:
-    with pytest.raises((TypeError, ValueError)):
+    with pytest.raises(CallError):
         lua.call(function, argument)
     assert lua.declarations.knobs == {}
 
@@ -210,6 +213,21 @@ def test_caches_and_thread_pools_are_remembered_by_name(lua: Any) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("dns_resolvr_mx", "there is no cache `dns_resolvr_mx`; did you mean `dns_resolver_mx`?"),
+        ("mine", "there is no cache `mine`"),
+        ("", "there is no cache ``"),
+    ],
+)
+def test_only_a_cache_of_kumomta_has_a_capacity(lua: Any, name: str, problem: str) -> None:
+    with pytest.raises(CallError) as caught:
+        lua.call("set_lruttl_cache_capacity", f"'{name}', 5")
+    assert str(caught.value) == f"bad argument #1 to 'kumo.set_lruttl_cache_capacity' ({problem})"
+    assert lua.declarations.knobs == {}
+
+
 def test_parallelism_is_what_this_process_may_use(lua: Any) -> None:
     assert lua.call("available_parallelism") == len(os.sched_getaffinity(0))
 
@@ -217,7 +235,7 @@ def test_parallelism_is_what_this_process_may_use(lua: Any) -> None:
 def test_traceback_and_registrars_are_lua_tables(lua: Any) -> None:
     assert lua_to_json(lua.call("traceback", "3")) == [{"event": "init", "curr_line": 3}]
     assert lua_to_json(lua.call("get_event_registrars", "'init'")) == [["init:1"]]
-    with pytest.raises(TypeError, match="integer expected, got no value"):
+    with pytest.raises(CallError, match="integer expected, got no value"):
         lua.call("traceback")
 
 
@@ -285,7 +303,7 @@ def test_without_a_word_the_usual_folder_is_watched(lua: Any, monkeypatch: pytes
 
 @pytest.mark.parametrize("argument", ["{ 5 }", "{ a = 'b' }", "'x'", "{ { 'x' } }"])
 def test_globs_are_an_array_of_strings(lua: Any, argument: str) -> None:
-    with pytest.raises((TypeError, ValueError), match=r"bad argument #1 to 'kumo.set_config_monitor_globs'"):
+    with pytest.raises(CallError, match=r"bad argument #1 to 'kumo.set_config_monitor_globs'"):
         lua.call("set_config_monitor_globs", argument)
 
 

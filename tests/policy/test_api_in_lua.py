@@ -65,6 +65,40 @@ def test_a_bad_parameter_at_file_scope_is_a_config_error_too(load: Load, tmp_pat
     )
 
 
+async def test_a_broken_template_is_refused_with_the_script_line(load: Load, tmp_path: Path) -> None:
+    engine = load(
+        "kumo.on('init', function()\n"
+        "  kumo.configure_local_logs { log_dir = '/l', per_record = { Any = { template = '{{ id' } } }\n"
+        "end)\n"
+        "kumo.on('get_queue_config', function()\n"
+        "  local config = kumo.make_queue_config { protocol = { maildir_path = '{{ foo' } }\n"
+        "  return config\n"
+        "end)"
+    )
+    with pytest.raises(ConfigError) as refused:
+        await engine.start()
+    assert str(refused.value).startswith(
+        f"{tmp_path}/init.lua:3: kumo.configure_local_logs: deserialize error: "
+        "`template` is no template: line 1: "
+    )
+    with pytest.raises(PolicyError) as failed:
+        QueueEvents(engine).get_queue_config("example.org", None, None, None)
+    assert str(failed.value).startswith(
+        f"get_queue_config: {tmp_path}/init.lua:6: kumo.make_queue_config: deserialize error: "
+        "`maildir_path` is no template: line 1: "
+    )
+
+
+def test_a_spool_that_nothing_uses_is_named_in_the_log_once(
+    load: Load, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "kumod.policy")
+    engine = load("kumo.define_spool { name = 'dat', path = '/d' }")
+    engine.reload()
+    [text] = caplog.messages
+    assert text.startswith(f"{tmp_path}/init.lua:2: spool `dat` is not used; ")
+
+
 async def test_a_policy_can_catch_the_error_and_read_its_text(
     load: Load, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -118,22 +152,26 @@ def test_serde_works_at_file_scope(load: Load, tmp_path: Path) -> None:
     [
         ("kumo.json_parse '{'", "parsing json: Expecting property name"),
         ("kumo.json_load '/no/such'", "reading file /no/such: No such file or directory"),
-        ("kumo.toml_parse(nil)", "bad argument #1 to 'kumo.serde.toml_parse' (string expected, got nil)"),
+        ("kumo.toml_parse(nil)", "bad argument #1 to 'kumo.toml_parse' (string expected, got nil)"),
         (
             "kumo.set_spoolin_threads 'x'",
             "bad argument #1 to 'kumo.set_spoolin_threads' (integer expected, got string)",
         ),
-        ("kumo.sleep(1)", "kumo.time.sleep waits and cannot be called here"),
+        ("local _, e = pcall(kumo.json_parse, '{')\n\n error(e)", "parsing json: Expecting property name"),
+        ("kumo.sleep(1)", "kumo.sleep waits and cannot be called here"),
+        ("kumo.time.sleep(1)", "kumo.time.sleep waits and cannot be called here"),
         (
             "kumo.start_esmtp_listener()",
             "bad argument #1 to 'kumo.start_esmtp_listener' (table expected, got ",
         ),
     ],
 )
-def test_a_failing_call_at_file_scope_says_why(load: Load, call: str, text: str) -> None:
+def test_a_failing_call_at_file_scope_says_where_and_why(
+    load: Load, tmp_path: Path, call: str, text: str
+) -> None:
     with pytest.raises(PolicyError) as caught:
         load(call)
-    assert text in str(caught.value)
+    assert str(caught.value).startswith(f"{tmp_path}/init.lua:2: {text}")
 
 
 async def test_sleep_suspends_only_its_handler(load: Load, caplog: pytest.LogCaptureFixture) -> None:

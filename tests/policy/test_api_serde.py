@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kumo.policy.call_error import CallError
 from kumo.policy.json_values import lua_to_json
 
 
@@ -154,6 +156,72 @@ def test_tables_are_printed_as_toml(lua: Any, function: str) -> None:
     assert tomllib.loads(text) == {"a": 1, "b": {"c": "bü", "list": [1, 2]}, "empty": {}}
 
 
+TOML_FORMS = [
+    # expression, plain, pretty, compact
+    ("{ l = { 1, 2 } }", "l = [1, 2]\n", "l = [\n    1,\n    2,\n]\n", "l = [1, 2]\n"),
+    (
+        "{ l = { { 1, 2 }, {} } }",
+        "l = [[1, 2], {}]\n",
+        "l = [\n    [\n        1,\n        2,\n    ],\n    {},\n]\n",
+        "l = [[1, 2], {}]\n",
+    ),
+    (
+        r"{ l = { 'a,\n]', '[\n' } }",
+        'l = ["a,\\n]", "[\\n"]\n',
+        'l = [\n    "a,\\n]",\n    "[\\n",\n]\n',
+        'l = ["a,\\n]", "[\\n"]\n',
+    ),
+    (
+        "{ l = { { a = { 1 } } } }",
+        "[[l]]\na = [1]\n",
+        "[[l]]\na = [\n    1,\n]\n",
+        "[[l]]\na = [1]\n",
+    ),
+    ("{ l = { ('x'):rep(72) } }", f'l = ["{"x" * 72}"]\n', None, f'l = ["{"x" * 72}"]\n'),
+    ("{ l = { ('x'):rep(73) } }", f'l = ["{"x" * 73}"]\n', None, f'l = [\n    "{"x" * 73}",\n]\n'),
+    ("{ a = {}, s = 'x' }", 's = "x"\n\n[a]\n', 's = "x"\n\n[a]\n', 's = "x"\n\n[a]\n'),
+]
+
+
+@pytest.mark.parametrize(("expression", "plain", "pretty", "compact"), TOML_FORMS)
+def test_toml_has_a_plain_a_pretty_and_a_compact_form(
+    lua: Any, expression: str, plain: str, pretty: str | None, compact: str
+) -> None:
+    forms = [
+        lua.call(f"serde.toml_encode{suffix}", expression) for suffix in ("", "_pretty", "_pretty_compact")
+    ]
+    assert forms[0] == plain
+    assert forms[1] == (pretty or f"l = [\n    {plain.strip().removeprefix('l = [').removesuffix(']')},\n]\n")
+    assert forms[2] == compact
+    assert len({json.dumps(tomllib.loads(form), sort_keys=True) for form in forms}) == 1
+
+
+@pytest.mark.parametrize("suffix", ["_pretty", "_pretty_compact"])
+def test_pretty_toml_sorts_keys_at_every_depth(lua: Any, suffix: str) -> None:
+    names = ", ".join(f"{name} = {{ y = 1, x = {{ {{ d = 1, c = 2 }} }} }}" for name in "hgfedcba")
+    text = lua.call(f"serde.toml_encode{suffix}", f"{{ {names} }}")
+    assert re.findall(r"^\[(.)\]$", text, re.MULTILINE) == list("abcdefgh")
+    assert re.findall(r"\b([cdxy]) =", text) == ["x", "c", "d", "y"] * 8
+
+
+TOML_TREES = st.recursive(
+    st.text(st.sampled_from('a,[]{}\n\r "=#'), max_size=6) | st.integers(-9, 9) | st.booleans(),
+    lambda inner: (
+        st.lists(inner, min_size=1, max_size=4)  # Lua has one empty table, which is a map
+        | st.dictionaries(st.text("ab]\n", max_size=3), inner, max_size=3)
+    ),
+    max_leaves=15,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.text("ab[,\n", max_size=3), TOML_TREES, max_size=4))
+def test_every_toml_form_tells_what_the_table_tells(lua: Any, tree: dict[str, Any]) -> None:
+    for suffix in ("", "_pretty", "_pretty_compact"):
+        text = lua.functions[f"serde.toml_encode{suffix}"](lua.context, lua.to_lua(tree))
+        assert tomllib.loads(text) == tree
+
+
 @pytest.mark.parametrize("expression", ["5", "{ 1 }", "'x'", "nil"])
 def test_toml_text_is_a_table_with_names(lua: Any, expression: str) -> None:
     with pytest.raises(ValueError, match="the outermost value must be a table with names"):
@@ -214,7 +282,7 @@ def test_a_path_that_no_file_can_have_is_an_error_too(lua: Any) -> None:
 @pytest.mark.parametrize("function", ["json_parse", "toml_parse", "json_load", "toml_load"])
 def test_text_is_wanted(lua: Any, function: str) -> None:
     with pytest.raises(
-        TypeError, match=rf"^bad argument #1 to 'kumo.serde.{function}' \(string expected, got nil\)$"
+        CallError, match=rf"^bad argument #1 to 'kumo.{function}' \(string expected, got nil\)$"
     ):
         lua.call(function, "nil")
 

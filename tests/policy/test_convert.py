@@ -30,6 +30,7 @@ from kumo.config import (
 from kumo.errors import ConfigError
 from kumo.policy.convert import convert, plain_parameters
 from kumo.policy.readers import reader_for, schema_of
+from kumo.policy.registry import VERSION
 
 # As policy helpers take it apart.
 FRAME = re.compile(r"deserialize error: (.*), while processing (.*)", re.DOTALL)
@@ -52,6 +53,10 @@ def detail(error: ConfigError) -> str:
     assert found, error.detail
     return found[1]
 
+
+UNFINISHED = "unexpected end of template, expected 'end of print statement'."
+
+LUA_FIELDS = "`constructor`, `batch_size`, `min_batch_size`, `max_batch_latency`"
 
 GOOD: list[tuple[type[Any], str, str, object]] = [
     (EsmtpListener, "listen", "'0:25'", "0:25"),
@@ -78,6 +83,12 @@ GOOD: list[tuple[type[Any], str, str, object]] = [
         "trace_headers",
         "{ received_header = false, include_meta_names = { 'a', 'b' } }",
         TraceHeaders(received_header=False, include_meta_names=("a", "b")),
+    ),
+    (
+        EsmtpListener,
+        "trace_headers",
+        "{ include_meta_names = {} }",
+        TraceHeaders(include_meta_names=()),
     ),
     (EsmtpListener, "trace_headers", "{ header_name = 'X-Ref' }", TraceHeaders(header_name="X-Ref")),
     (EsmtpListener, "tls_certificate", "'/etc/tls/cert.pem'", KeyFile("/etc/tls/cert.pem")),
@@ -274,6 +285,18 @@ BAD_BY_TYPE: dict[str, list[tuple[str, str]]] = {
             "unknown field `mode`, expected one of `maildir_path`, `dir_mode`, `file_mode`",
         ),
         ("{ custom_lua = {} }", "missing field `constructor`"),
+        (
+            "{ custom_lua = { constructor = 'make.x', batch = 2 } }",
+            f"unknown field `batch`, expected one of {LUA_FIELDS}",
+        ),
+        ("{ smtp = {}, custom_lua = {} }", "unknown field `custom_lua`, expected `smtp`"),
+        ("{ xfer = { target = 'http://b.example:8000' } }", f"`xfer` is not implemented in kumo {VERSION}"),
+        ("{ maildir_path = '{{ foo' }", f"`maildir_path` is no template: line 1: {UNFINISHED}"),
+        (r"{ maildir_path = '/m/\n{{ foo' }", f"`maildir_path` is no template: line 2: {UNFINISHED}"),
+        (
+            "{ maildir_path = '/m/{{ domain | nope }}' }",
+            "`maildir_path` is no template: line 1: No filter named 'nope'.",
+        ),
     ],
 }
 BY_TYPE: dict[str, list[tuple[type[Any], str]]] = {
@@ -461,6 +484,14 @@ def test_odd_tables_are_refused(lua: Any, table: str, text: str) -> None:
 def test_a_table_that_contains_itself_is_refused(lua: Any) -> None:
     lua.runtime.execute("loop = { name = 'data' } loop.again = loop")
     assert "nested deeper than 128 levels" in detail(problem(lua, Spool, "loop"))
+
+
+def test_a_record_template_is_looked_at_when_the_logger_is_made(lua: Any) -> None:
+    table = "{ log_dir = '/l', per_record = { Reception = { template = '{{ id' } } }"
+    error = problem(lua, LocalLogs, table)
+    assert error.source == "init.lua:7"
+    assert detail(error) == f"`template` is no template: line 1: {UNFINISHED}"
+    assert error.hint == "in `per_record.Reception`"
 
 
 def test_a_dynamic_map_names_the_entry_that_is_wrong(lua: Any) -> None:

@@ -136,7 +136,7 @@ class FakeStore:
         if message.id not in self.contents:
             raise CorruptEntry(message.id)
         self.loads += 1
-        message.set_content(self.contents[message.id])
+        message.load(self.contents[message.id])
 
 
 class FakeLog:
@@ -177,8 +177,10 @@ class FakeDeliverer:
     def __init__(self, faults: Faults, history: list[tuple[str, str]]) -> None:
         self.delivered: list[tuple[str, EnvelopeAddress]] = []
         self.attempts: list[str] = []
+        self.contents: list[bytes] = []
         self.failing: Callable[[EnvelopeAddress], bool] = lambda _recipient: False
         self.gate: asyncio.Event | None = None
+        self.stops = 0
         self.running = 0
         self.most_running = 0
         self._faults = faults
@@ -187,6 +189,7 @@ class FakeDeliverer:
     async def deliver(self, message: Message, protocol: MaildirProtocol, queue: str) -> Disposition:  # noqa: ARG002 - the interface's
         assert message.is_resident
         self.attempts.append(message.id)
+        self.contents.append(b"".join(message.segments))
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         try:
@@ -206,6 +209,12 @@ class FakeDeliverer:
             delivery_protocol="Maildir",
             session_id="s",
         )
+
+    def stop(self) -> None:
+        self.stops += 1
+        self.failing = lambda _recipient: True
+        if self.gate is not None:
+            self.gate.set()
 
 
 class FakePolicy:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kumo.errors import CorruptEntry, SpoolFull
+from kumo.maybe_awaitable import is_awaitable
 from kumo.smtp import EnvelopeAddress
 from tests.queue.fakes import World, config, disk_error
 
@@ -141,6 +142,27 @@ async def test_shutdown_does_not_wait_for_ever_and_saves_what_it_gave_up() -> No
     assert world.store.kept == {message.id: (A,)}
 
 
+async def test_shutdown_stops_a_long_delivery_and_keeps_its_outcome() -> None:
+    world = World()
+    await world.queues.start()
+    world.deliverer.gate = asyncio.Event()
+    message = await world.take_in(is_stored=False)
+    await world.queues.shutdown(grace=0.05)
+    assert world.deliverer.stops == 1
+    assert world.log.kinds == ["TransientFailure"]
+    assert message.num_attempts == 1
+    assert world.store.kept == {message.id: (A,)}
+
+
+async def test_shutdown_leaves_deliveries_alone_that_are_over_in_time() -> None:
+    world = World()
+    await world.queues.start()
+    message = await world.take_in()
+    await world.queues.shutdown()
+    assert world.deliverer.stops == 0
+    assert world.deliverer.delivered == [(message.id, A)]
+
+
 async def test_shutdown_saves_a_message_whose_task_never_began() -> None:
     world = World()
     await world.queues.start()
@@ -201,7 +223,11 @@ async def _play(steps: list[tuple[str, object]]) -> None:
         else:
             message = world.message(*recipients)
             expected[message.id] = set(message.recipients)
-            world.queues.resolve("example.org")
+            pending = world.queues.resolve("example.org")
+            if is_awaitable(pending):
+                waiting = asyncio.ensure_future(pending)
+                await world.clock.advance(86400)
+                assert waiting.done()
             if argument:
                 world.keep(message)
             world.queues.insert(message)

@@ -175,7 +175,8 @@ async def test_a_message_whose_queue_was_forgotten_meanwhile_gets_it_back(
     world: World, is_stored: bool
 ) -> None:
     message = world.message()
-    message.is_stored = is_stored
+    if is_stored:
+        world.keep(message)
     world.queues.insert(message)
     assert world.queues.counts() == {"example.org": 1}
     assert list(world.queues.messages("example.org")) == [message]

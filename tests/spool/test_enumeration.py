@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from kumo.message import Message
+from kumo.message import Message, SpoolIdSource
 from kumo.spool import FileOperations, Spool
 from kumo.spool.enumeration import Problem, read_entry, take_inventory
 from tests.spool.samples import (
@@ -54,6 +55,19 @@ async def test_messages_come_in_order_of_creation_whatever_the_clock_does(tmp_pa
     created = [message.created for message in found]
     assert created == sorted(created)
     assert created == pytest.approx(sorted(times))
+
+
+async def test_an_entry_that_seems_to_be_from_the_future_is_found(tmp_path: Path) -> None:
+    """Its id was made before the clock was set back."""
+    ahead = SpoolIdSource().new_id(time.time() + 86_400)
+    put_message(tmp_path, ahead)
+    spool = Spool.open(*configs(tmp_path), files=UnsyncedFiles())
+    fresh = make_message()
+    await spool.store([fresh])
+    found = [message.id async for message in spool.entries()]
+    await spool.close()
+    assert found == [ahead]
+    assert entry_files(tmp_path) == files_of(make_message(spool_id=ahead), fresh)
 
 
 async def test_a_spool_of_kumomta_is_read_as_it_is(tmp_path: Path) -> None:

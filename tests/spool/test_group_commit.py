@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -377,3 +378,176 @@ def test_a_file_where_a_directory_should_be_fails_that_call_only(open_stores: Op
     requests = stores.store([blocked], [other])
     assert [request.error is None for request in requests] == [False, True]
     assert is_whole(tmp_path, other)
+
+
+def manifests(root: Path) -> list[Path]:
+    return list((root / "meta" / "commit").iterdir())
+
+
+def only_what_is_there_can_be_synced(call: Call, _: int) -> None:
+    if call.name == "sync_directory":
+        Path(call.arguments[0]).stat()
+
+
+@pytest.fixture
+def each_file_synced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kumo.spool.opening.syncs_whole_file_system", lambda _: False)
+
+
+@pytest.mark.usefixtures("each_file_synced")
+def test_a_directory_that_was_pruned_is_not_synced(open_stores: Open) -> None:
+    files = InstrumentedFiles(only_what_is_there_can_be_synced)
+    stores = open_stores(flush=True, files=files)
+    messages = [make_message(), make_message()]
+    stored(stores, *messages)
+    assert stores.commit.remove([message.id for message in messages]) is None
+    while not stores.commit.tidy():
+        pass
+    gone = {call.arguments[0] for call in files.calls if call.name == "remove_directory"}
+    assert gone
+    files.calls.clear()
+    (request,) = stores.store([make_message(spool_id="ff" + make_message().id[2:])])
+    assert request.error is None
+    synced = {call.arguments[0] for call in files.calls if call.name == "sync_directory"}
+    assert gone.isdisjoint(synced)
+
+
+@pytest.mark.usefixtures("each_file_synced")
+def test_a_directory_that_other_hands_removed_hinders_no_sync(open_stores: Open, tmp_path: Path) -> None:
+    stores = open_stores(flush=True, files=InstrumentedFiles(only_what_is_there_can_be_synced))
+    messages = [make_message(), make_message()]
+    stored(stores, *messages)
+    for message in messages:
+        shutil.rmtree(meta_file(tmp_path, message.id).parent, ignore_errors=True)
+    (request,) = stores.store([make_message(spool_id="ff" + make_message().id[2:])])
+    assert request.error is None
+
+
+@pytest.mark.usefixtures("each_file_synced")
+def test_a_store_that_vanished_before_the_sync_fails_the_batch(open_stores: Open, tmp_path: Path) -> None:
+    def before(call: Call, number: int) -> None:
+        if (
+            call.name == "sync_directory"
+            and "/meta/data" in call.arguments[0]
+            and (tmp_path / "meta").exists()
+        ):
+            (tmp_path / "meta").rename(tmp_path / "elsewhere")
+        only_what_is_there_can_be_synced(call, number)
+
+    files = InstrumentedFiles()
+    stores = open_stores(flush=True, files=files)
+    files.before = before
+    (request,) = stores.store([make_message()])
+    assert type(request.error) is SpoolError
+
+
+@pytest.mark.usefixtures("durability")
+@pytest.mark.parametrize("which", ["contents", "names"])
+def test_after_a_failed_sync_no_later_one_speaks_for_an_earlier_transaction(
+    open_stores: Open, tmp_path: Path, which: str
+) -> None:
+    files = InstrumentedFiles()
+    stores = open_stores(flush=True, files=files)
+    stored(stores, make_message(), make_message())
+    (manifest,) = manifests(tmp_path)
+    is_placed = False
+
+    def before(call: Call, _: int) -> None:
+        nonlocal is_placed
+        is_placed = is_placed or call.name == "rename"
+        if call.name in {"sync_file_system", "sync_directory"} and is_placed is (which == "names"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    files.before = before
+    (request,) = stores.store([make_message()])
+    assert type(request.error) is SpoolError
+    files.before = None
+    stored(stores, make_message())
+    assert manifests(tmp_path) == [manifest]
+    stored(stores, make_message(), make_message())
+    stores.commit.finish()
+    assert manifests(tmp_path) == [manifest]
+    stores.close()
+    open_stores()
+    assert manifests(tmp_path) == []
+
+
+@pytest.mark.usefixtures("each_file_synced")
+def test_directories_whose_sync_failed_are_synced_with_the_next_batch(
+    open_stores: Open, tmp_path: Path
+) -> None:
+    files = InstrumentedFiles()
+    stores = open_stores(flush=True, files=files)
+    messages = [make_message(), make_message()]
+    stored(stores, *messages)
+
+    def before(call: Call, _: int) -> None:
+        if call.name == "sync_directory" and call.arguments[0].endswith("/meta"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    files.before = before
+    (request,) = stores.store([make_message()])
+    assert request.error is not None
+    files.before = None
+    files.calls.clear()
+    stored(stores, make_message())
+    synced = {call.arguments[0] for call in files.calls if call.name == "sync_directory"}
+    assert {str(meta_file(tmp_path, message.id).parent) for message in messages} <= synced
+
+
+def test_stores_that_fail_one_after_the_other_leave_no_heap_of_directories(open_stores: Open) -> None:
+    files = InstrumentedFiles()
+    stores = open_stores(files=files)
+
+    def before(call: Call, _: int) -> None:
+        if call.name == "rename" and "/meta/data/" in call.arguments[1]:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    files.before = before
+    tail = make_message().id[8:]
+    requests = stores.store(*[[make_message(spool_id=f"{number:08x}{tail}")] for number in range(1100)])
+    assert all(request.error is not None for request in requests)
+    assert 0 < stores.data.vacated <= 1024
+
+
+@pytest.mark.parametrize("name", ["create", "write", "close", "rename", "make_directory"])
+def test_a_bug_costs_only_the_message_that_it_befalls(
+    open_stores: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    files = InstrumentedFiles()
+    stores = open_stores(files=files)
+    messages = [make_message(spool_id=f"{number:02x}" + make_message().id[2:]) for number in range(3)]
+    has_failed = False
+
+    def before(call: Call, _: int) -> None:
+        nonlocal has_failed
+        has_begun = any(messages[1].id in str(made.arguments[0]) for made in files.calls)
+        if has_begun and not has_failed and call.name == name:
+            has_failed = True
+            raise ZeroDivisionError("a bug")
+
+    files.calls.clear()
+    files.before = before
+    requests = stores.store(*[[message] for message in messages])
+    failed = [request for request in requests if request.error is not None]
+    assert len(failed) == 1
+    assert type(failed[0].error) is SpoolError
+    assert str(failed[0].error).endswith("the spool's writer failed: a bug")
+    assert "ZeroDivisionError" in caplog.text
+    kept = [message for message, request in zip(messages, requests, strict=True) if request.error is None]
+    assert all(is_whole(tmp_path, message) for message in kept)
+    assert not meta_file(tmp_path, failed[0].entries[0].id).exists()
+
+
+def test_a_bug_in_taking_back_costs_nobody_else(open_stores: Open, tmp_path: Path) -> None:
+    def before(call: Call, _: int) -> None:
+        if any(unlucky.id in str(argument) for argument in call.arguments) and call.name != "write":
+            raise ZeroDivisionError
+
+    files = InstrumentedFiles()
+    stores = open_stores(files=files)
+    unlucky, lucky = make_message(), make_message()
+    files.before = before
+    requests = stores.store([unlucky], [lucky])
+    assert [request.error is None for request in requests] == [False, True]
+    assert is_whole(tmp_path, lucky)

@@ -60,6 +60,14 @@ def test_a_message_without_a_queue_name_is_listed_with_the_reason(tmp_path: Path
     assert str(entry).endswith(" - <a@example.com> <b@example.org> meta `queue` must be a string, not int")
 
 
+def test_the_folder_above_both_stores_is_no_spool_and_the_right_one_is_named(tmp_path: Path) -> None:
+    stores = Stores(tmp_path)
+    stores.store([make_message()])
+    stores.close()
+    with pytest.raises(SpoolError, match=f"{tmp_path} is no spool.*; the store to list is {tmp_path}/meta$"):
+        list_spool(tmp_path)
+
+
 def test_a_folder_that_is_no_spool_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpoolError, match=f"{tmp_path} is no spool"):
         list_spool(tmp_path)

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from kumo.errors import CorruptEntry, SpoolError, SpoolFull
 from kumo.message import Message
 from kumo.spool import FileOperations, Spool
 from kumo.spool.file_operations import EntryKind
+from kumo.spool.local_disk import LocalDisk
 from tests.spool.faults import Call, InstrumentedFiles
 from tests.spool.samples import (
     UnsyncedFiles,
@@ -153,6 +154,66 @@ async def test_a_bug_in_the_writer_leaves_nobody_waiting(
         await spool.store([make_message(), make_message()])
     assert "ZeroDivisionError" in caplog.text
     await spool.store([make_message()])
+
+
+async def test_a_bug_costs_only_the_call_of_a_batch_that_it_befalls(
+    reopen: Reopen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, released = threading.Event(), threading.Event()
+
+    def before(call: Call, _: int) -> None:
+        subject = str(call.arguments[0])
+        if call.name == "create" and first.id in subject:
+            reached.set()
+            assert released.wait(60)
+        if call.name == "create" and unlucky.id in subject:
+            raise ZeroDivisionError("a bug")
+        if call.name == "unlink" and subject == str(meta_file(tmp_path, stuck.id)):
+            raise ZeroDivisionError("another bug")
+
+    stuck, gone, first, unlucky, lucky = (make_message() for _ in range(5))
+    spool = await reopen(files=InstrumentedFiles(before))
+    await spool.store([stuck, gone])
+    stored = [spool.store([first])]
+    assert await asyncio.to_thread(reached.wait, 60)
+    vacate = LocalDisk.vacate
+
+    def vacate_or_fail(disk: LocalDisk, directories: Sequence[str]) -> None:
+        if disk.root == f"{tmp_path}/meta":
+            raise ZeroDivisionError("a third bug")
+        vacate(disk, directories)
+
+    monkeypatch.setattr(LocalDisk, "vacate", vacate_or_fail)
+    calls = [
+        *stored,
+        spool.store([unlucky]),
+        spool.store([lucky]),
+        spool.remove([stuck]),
+        spool.remove([gone]),
+    ]
+    chores = [
+        asyncio.ensure_future(spool._as_chore(store.vacate, [])) for store in (spool._meta, spool._data)
+    ]
+    await asyncio.sleep(0)  # both are submitted
+    released.set()
+    outcomes = await asyncio.gather(*calls, *chores, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [
+        type(None),
+        SpoolError,
+        type(None),
+        SpoolError,
+        type(None),
+        SpoolError,
+        type(None),
+    ]
+    assert [message.is_stored for message in (first, unlucky, lucky, stuck, gone)] == [
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert entry_files(tmp_path) == files_of(first, lucky, stuck)
 
 
 async def test_a_slow_disk_holds_up_only_who_waits_for_it(reopen: Reopen, tmp_path: Path) -> None:

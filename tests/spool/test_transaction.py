@@ -10,7 +10,7 @@ import pytest
 from kumo.errors import CorruptEntry, SpoolError
 from kumo.spool.transaction import Placement, decode_manifest, encode_manifest
 from tests.spool.faults import InstrumentedFiles, failing_at
-from tests.spool.samples import EXAMPLE_ID, Stores, entry_files, meta_file, new_id, put
+from tests.spool.samples import EXAMPLE_ID, Stores, data_file, entry_files, meta_file, new_id, put
 
 Open = Callable[..., Stores]
 
@@ -79,6 +79,31 @@ def test_a_committed_transaction_is_finished(open_stores: Open, tmp_path: Path, 
     assert stores.data.read(IDS[0]) == b"content of " + IDS[0].encode()
     assert stores.data.read(IDS[2]) == b"content of " + IDS[2].encode()
     assert len(entry_files(tmp_path)) == 5
+
+
+def test_names_that_an_earlier_run_gave_are_synced_before_the_manifest_goes(
+    open_stores: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kumo.spool.opening.syncs_whole_file_system", lambda _: False)
+    stage(tmp_path, placed=3)
+    for _, _, _, data_temporary in PLACEMENTS:
+        if data_temporary is not None:
+            spool_id = data_temporary[: data_temporary.index(".")]
+            put(data_file(tmp_path, spool_id), (tmp_path / "data" / "new" / data_temporary).read_bytes())
+            (tmp_path / "data" / "new" / data_temporary).unlink()
+    manifest = tmp_path / "meta" / "commit" / "m.9"
+    put(manifest, encode_manifest(PLACEMENTS))
+    files = InstrumentedFiles()
+    open_stores(flush=True, files=files)
+    synced: set[str] = set()
+    for call in files.calls:
+        if call.arguments[0] == str(manifest):
+            break
+        if call.name == "sync_directory":
+            synced.add(call.arguments[0])
+    assert not manifest.exists()
+    assert {str(meta_file(tmp_path, spool_id).parent) for spool_id in IDS} <= synced
+    assert {str(data_file(tmp_path, IDS[number]).parent) for number in (0, 2)} <= synced
 
 
 def test_a_transaction_without_manifest_leaves_nothing(open_stores: Open, tmp_path: Path) -> None:

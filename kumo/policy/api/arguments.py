@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 from lupa.lua54 import lua_type
 
+from kumo.policy.call_error import CallError
 from kumo.policy.octets import text_of
-from kumo.policy.registry import HostFunction, PolicyContext, host_function
+from kumo.policy.registry import HostFunction
 
 
 class Parameter(NamedTuple):
@@ -49,16 +50,13 @@ def lua_function(
     """
 
     def decorate(function: Callable[..., Any]) -> HostFunction:
-        @functools.wraps(function)
-        def checked(context: PolicyContext, *arguments: Any) -> Any:
-            return function(context, *_read(name, parameters, arguments))
-
-        return host_function(name, scalar_only=scalar_only, aliases=aliases)(checked)
+        read = functools.partial(_read, parameters)
+        return HostFunction(name, function, scalar_only, tuple(aliases), read)
 
     return decorate
 
 
-def _read(name: str, parameters: tuple[Parameter, ...], arguments: tuple[Any, ...]) -> list[Any]:
+def _read(parameters: tuple[Parameter, ...], name: str, arguments: tuple[Any, ...]) -> list[Any]:
     values: list[Any] = []
     for index, parameter in enumerate(parameters):
         value = arguments[index] if index < len(arguments) else None
@@ -69,11 +67,11 @@ def _read(name: str, parameters: tuple[Parameter, ...], arguments: tuple[Any, ..
             values.append(parameter.read(value))
         except TypeError:
             got = "no value" if index >= len(arguments) else kind_of(value)
-            raise TypeError(
+            raise CallError(
                 f"bad argument #{index + 1} to 'kumo.{name}' ({parameter.expected} expected, got {got})"
             ) from None
         except ValueError as error:
-            raise ValueError(f"bad argument #{index + 1} to 'kumo.{name}' ({error})") from None
+            raise CallError(f"bad argument #{index + 1} to 'kumo.{name}' ({error})") from None
     return values
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from kumo.policy.api.arguments import TABLE, lua_function
+from kumo.policy.call_error import CallError
 from kumo.policy.json_values import lua_to_json
 from kumo.policy.registry import PolicyContext
 
@@ -25,13 +26,13 @@ def set_config_monitor_globs(context: PolicyContext, globs: Any) -> None:
     The patterns may hold ``*``, ``?``, ``[…]``, ``**`` for any depth and ``{a,b}`` for alternatives.
 
     Raises:
-        ValueError: no array of strings, or braces that do not match.
+        CallError: no array of strings, or braces that do not match.
     """
     patterns = lua_to_json(globs)
     if patterns == {}:
         patterns = []
     if type(patterns) is not list or any(type(pattern) is not str for pattern in patterns):
-        raise ValueError("bad argument #1 to 'kumo.set_config_monitor_globs' (array of strings expected)")
+        raise CallError("bad argument #1 to 'kumo.set_config_monitor_globs' (array of strings expected)")
     for pattern in patterns:
         expand_braces(pattern)
     context.declarations.config_monitor_globs = tuple(patterns)
@@ -66,7 +67,7 @@ def expand_braces(pattern: str) -> list[str]:
     """Write out the alternatives of ``{a,b}``, which the standard library does not know.
 
     Raises:
-        ValueError: braces do not match, or there are more than a thousand alternatives.
+        CallError: braces do not match, or there are more than a thousand alternatives.
     """
     done: list[str] = []
     waiting = [pattern]
@@ -76,18 +77,18 @@ def expand_braces(pattern: str) -> list[str]:
         start = text.rfind("{")
         if start < 0:
             if "}" in text:
-                raise ValueError(f"unmatched `}}` in glob `{pattern}`")
+                raise CallError(f"unmatched `}}` in glob `{pattern}`")
             done.append(text)
             continue
         end = text.find("}", start)
         if end < 0:
-            raise ValueError(f"unmatched `{{` in glob `{pattern}`")
+            raise CallError(f"unmatched `{{` in glob `{pattern}`")
         waiting.extend(
             f"{text[:start]}{alternative}{text[end + 1 :]}"
             for alternative in text[start + 1 : end].split(",")
         )
         if len(waiting) + len(done) > _MAX_ALTERNATIVES:
-            raise ValueError(f"glob `{pattern}` has more than {_MAX_ALTERNATIVES} alternatives")
+            raise CallError(f"glob `{pattern}` has more than {_MAX_ALTERNATIVES} alternatives")
     # Nested braces unfold to some texts more than once.
     return list(dict.fromkeys(done))
 

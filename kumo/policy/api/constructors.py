@@ -23,6 +23,7 @@ from kumo.config import (
 from kumo.errors import ConfigError
 from kumo.policy.api.arguments import TABLE, TEXT, lua_function
 from kumo.policy.convert import convert, plain_parameters
+from kumo.policy.readers import did_you_mean
 from kumo.policy.registry import VERSION, Declarations, PolicyContext
 
 QUEUE_CONFIG = "kumo.make_queue_config"
@@ -54,6 +55,13 @@ def define_spool(context: PolicyContext, parameters: Any) -> None:
             f"spool `{spool.name}` has already been defined",
             constructor="kumo.define_spool",
             source=context.source(),
+        )
+    if spool.name not in _SPOOL_NAMES:
+        hint = did_you_mean(spool.name, _SPOOL_NAMES)
+        context.warn_once(
+            f"spool {spool.name}",
+            f"{context.source()}: spool `{spool.name}` is not used; the names are `data` and `meta`"
+            + (f"; {hint}" if hint else ""),
         )
     spools.append(spool)
 

@@ -22,7 +22,9 @@ from kumo.policy.api.arguments import (
     lua_function,
     optional,
 )
+from kumo.policy.call_error import refusing
 from kumo.policy.convert import convert
+from kumo.policy.readers import did_you_mean
 from kumo.policy.registry import HostFunction, PolicyContext
 
 _SETTERS: tuple[tuple[str, Parameter], ...] = (
@@ -46,6 +48,29 @@ _SETTERS: tuple[tuple[str, Parameter], ...] = (
     ("set_timeq_spawn_reinsertion", ANYTHING),
     ("set_diagnostic_log_filter", TEXT),
 )
+_CACHES = frozenset(
+    {
+        "acl_check",
+        "acl_definition",
+        "dkim_key_cache",
+        "dkim_signer_cache",
+        "dns_resolver_ip",
+        "dns_resolver_ipv4",
+        "dns_resolver_ipv6",
+        "dns_resolver_mx",
+        "egress_source_pools",
+        "egress_source_sources",
+        "http_server_auth",
+        "mod_filesystem_glob_cache",
+        "mta_sts_policy",
+        "rustls_client_config",
+        "smtp_dispatcher_broken_tls",
+        "smtp_dispatcher_client_certificate",
+        "smtp_server_tls_config",
+    }
+)
+"""KumoMTA's pre-defined caches."""
+
 _GETTERS = ("memory_hard_limit", "memory_soft_limit", "memory_low_thresh")
 
 
@@ -80,7 +105,15 @@ def available_parallelism(_context: PolicyContext) -> int:
     return len(os.sched_getaffinity(0))
 
 
-@lua_function("set_lruttl_cache_capacity", TEXT, COUNT)
+def _cache_name(value: Any) -> str:
+    name: str = TEXT.read(value)
+    if name in _CACHES:
+        return name
+    hint = did_you_mean(name, _CACHES)
+    raise ValueError(f"there is no cache `{name}`" + (f"; {hint}" if hint else ""))
+
+
+@lua_function("set_lruttl_cache_capacity", TEXT._replace(read=_cache_name), COUNT)
 def set_lruttl_cache_capacity(context: PolicyContext, name: str, capacity: int) -> None:
     """Remember the capacity of a cache by KumoMTA's name; kumo's caches have fixed bounds."""
     context.declarations.knobs.setdefault("set_lruttl_cache_capacity", {})[name] = capacity
@@ -91,10 +124,10 @@ def set_httpinject_recipient_rate_limit(context: PolicyContext, spec: str | None
     """Remember the rate of injection over HTTP; nil lifts it.
 
     Raises:
-        ValueError: no throttle specification.
+        CallError: no throttle specification.
     """
     context.declarations.knobs["set_httpinject_recipient_rate_limit"] = (
-        None if spec is None else parse_throttle(spec)
+        None if spec is None else refusing(parse_throttle)(spec)
     )
 
 

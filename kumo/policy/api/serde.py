@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import tomli_w
 
 from kumo.policy.api.arguments import ANYTHING, TEXT, lua_function
+from kumo.policy.call_error import CallError
 from kumo.policy.json_values import lua_to_json
 from kumo.policy.octets import octets_of
 from kumo.policy.registry import PolicyContext
@@ -25,6 +26,11 @@ from kumo.policy.registry import PolicyContext
 _COMMENT = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\n]*|\#[^\n]*|/\*.*?\*/', re.DOTALL)
 _NOT_LINE_BREAK = re.compile(r"[^\n]")
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+_TOML_ARRAY = re.compile(r"^[^ \n].*\[\n(?: .*\n)+\]$", re.MULTILINE)
+"""An entry whose value is an array, as the library prints it."""
+_INDENT = re.compile(r"\n +")
+_SHORT_LINE = 80
+"""Characters, the key counted."""
 _INT64 = range(-(2**63), 2**63)
 _INT64_DIGITS = 20
 
@@ -34,7 +40,7 @@ def json_parse(context: PolicyContext, text: str) -> Any:
     """Parse JSON text; null becomes nil, an integer past 64 bits a float.
 
     Raises:
-        ValueError: ``parsing json: …``.
+        CallError: ``parsing json: …``.
     """
     return context.to_lua(_parse_json(text, "parsing json"))
 
@@ -44,7 +50,7 @@ def json_load(context: PolicyContext, path: str) -> Any:
     """Parse a JSON file.
 
     Raises:
-        ValueError: ``reading file PATH: …`` or ``parsing PATH as json: …``.
+        CallError: ``reading file PATH: …`` or ``parsing PATH as json: …``.
     """
     return context.to_lua(_parse_json(_read_file(path), f"parsing {path} as json"))
 
@@ -56,7 +62,7 @@ def json_encode(_context: PolicyContext, value: Any) -> str:
     A string that is no UTF-8 becomes an array of its octets, as JSON text has no other way.
 
     Raises:
-        ValueError: a sparse or mixed table, a function, or nesting without end.
+        CallError: a sparse or mixed table, a function, or nesting without end.
     """
     return octets_of(_json_text(value, separators=(",", ":")))
 
@@ -66,7 +72,7 @@ def json_encode_pretty(_context: PolicyContext, value: Any) -> str:
     """Print a value as JSON with a line for each member, keys sorted.
 
     Raises:
-        ValueError: as ``json_encode``.
+        CallError: as ``json_encode``.
     """
     return octets_of(_json_text(value, indent=2, sort_keys=True))
 
@@ -76,7 +82,7 @@ def toml_parse(context: PolicyContext, text: str) -> Any:
     """Parse TOML text; dates and times become strings.
 
     Raises:
-        ValueError: ``parsing toml: …``.
+        CallError: ``parsing toml: …``.
     """
     return context.to_lua(_parse_toml(text, "parsing toml"))
 
@@ -86,44 +92,57 @@ def toml_load(context: PolicyContext, path: str) -> Any:
     """Parse a TOML file.
 
     Raises:
-        ValueError: ``reading file PATH: …`` or ``parsing PATH as toml: …``.
+        CallError: ``reading file PATH: …`` or ``parsing PATH as toml: …``.
     """
     return context.to_lua(_parse_toml(_read_file(path), f"parsing {path} as toml"))
 
 
 @lua_function("serde.toml_encode", ANYTHING, aliases=("toml_encode",))
 def toml_encode(_context: PolicyContext, value: Any) -> str:
-    """Print a table as TOML.
+    """Print a table as TOML, each array on one line.
 
     Raises:
-        ValueError: the value is no map, or as ``json_encode``.
+        CallError: the value is no map, or as ``json_encode``.
     """
-    return _toml_text(value)
+    return octets_of(_on_one_line(_toml_text(_toml_tree(value))))
 
 
-@lua_function(
-    "serde.toml_encode_pretty", ANYTHING, aliases=("toml_encode_pretty", "serde.toml_encode_pretty_compact")
-)
+@lua_function("serde.toml_encode_pretty", ANYTHING, aliases=("toml_encode_pretty",))
 def toml_encode_pretty(_context: PolicyContext, value: Any) -> str:
-    """Print a table as TOML; ``toml_encode`` is as legible already.
+    """Print a table as TOML, keys sorted, each item of an array on a line of its own.
+
+    Text with line breaks stays on one line, escaped: the library's other form loses CR before LF.
 
     Raises:
-        ValueError: as ``toml_encode``.
+        CallError: as ``toml_encode``.
     """
-    return _toml_text(value)
+    return octets_of(_toml_text(_sorted(_toml_tree(value))))
+
+
+@lua_function("serde.toml_encode_pretty_compact", ANYTHING)
+def toml_encode_pretty_compact(_context: PolicyContext, value: Any) -> str:
+    """Print a table as TOML, keys sorted, an array on one line where that is short.
+
+    An empty table has a header of its own: the library has no other way for it.
+
+    Raises:
+        CallError: as ``toml_encode``.
+    """
+    text = _toml_text(_sorted(_toml_tree(value)))
+    return octets_of(_TOML_ARRAY.sub(_on_one_line_if_short, text))
 
 
 def _read_file(path: str) -> str:
     try:
         return Path(path).read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(
+        raise CallError(
             f"reading file {path}: stream did not contain valid UTF-8 at octet {error.start}"
         ) from None
     except (OSError, ValueError) as error:
         # ValueError: a NUL in the path.
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ValueError(f"reading file {path}: {reason}") from None
+        raise CallError(f"reading file {path}: {reason}") from None
 
 
 def _parse_json(text: str, doing: str) -> Any:
@@ -138,13 +157,13 @@ def _parse_json(text: str, doing: str) -> Any:
             # Half of a surrogate pair is no character.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
-        raise ValueError(f"{doing}: lone surrogate in a \\u escape") from None
+        raise CallError(f"{doing}: lone surrogate in a \\u escape") from None
     except RecursionError:
-        raise ValueError(f"{doing}: recursion limit exceeded") from None
+        raise CallError(f"{doing}: recursion limit exceeded") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"{doing}: {error.msg} at line {error.lineno} column {error.colno}") from None
+        raise CallError(f"{doing}: {error.msg} at line {error.lineno} column {error.colno}") from None
     except ValueError as error:
-        raise ValueError(f"{doing}: {error}") from None
+        raise CallError(f"{doing}: {error}") from None
     return value
 
 
@@ -203,9 +222,9 @@ def _parse_toml(text: str, doing: str) -> Any:
     try:
         return _without_dates(tomllib.loads(text))
     except RecursionError:
-        raise ValueError(f"{doing}: recursion limit exceeded") from None
+        raise CallError(f"{doing}: recursion limit exceeded") from None
     except ValueError as error:
-        raise ValueError(f"{doing}: {error}") from None
+        raise CallError(f"{doing}: {error}") from None
 
 
 def _without_dates(value: Any) -> Any:
@@ -220,15 +239,39 @@ def _without_dates(value: Any) -> Any:
     return value
 
 
-def _toml_text(value: Any) -> str:
+def _toml_tree(value: Any) -> dict[str, Any]:
     tree = _octets_as_arrays(lua_to_json(value))
     if type(tree) is not dict:
-        raise ValueError("TOML text is a map: the outermost value must be a table with names")
+        raise CallError("TOML text is a map: the outermost value must be a table with names")
+    return tree
+
+
+def _toml_text(tree: dict[str, Any]) -> str:
     try:
-        return octets_of(tomli_w.dumps(tree))
+        return tomli_w.dumps(tree)
     except TypeError as error:
         # What TOML cannot hold: a null, which only a number that JSON lacks becomes.
-        raise ValueError(f"no TOML form: {error}") from None
+        raise CallError(f"no TOML form: {error}") from None
+
+
+def _sorted(value: Any) -> Any:
+    if type(value) is dict:
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return [_sorted(item) for item in value] if type(value) is list else value
+
+
+def _on_one_line(text: str) -> str:
+    """Take the line breaks out of arrays.
+
+    The library breaks every array. It escapes line breaks in strings, so that one after ``[`` or a
+    comma, or before the end of an array, is always its own.
+    """
+    return _INDENT.sub("\n", text).replace(",\n]", "]").replace("[\n", "[").replace(",\n", ", ")
+
+
+def _on_one_line_if_short(match: re.Match[str]) -> str:
+    line = _on_one_line(match[0])
+    return line if len(line) <= _SHORT_LINE else match[0]
 
 
 FUNCTIONS = (
@@ -240,4 +283,5 @@ FUNCTIONS = (
     toml_load,
     toml_encode,
     toml_encode_pretty,
+    toml_encode_pretty_compact,
 )

@@ -21,6 +21,7 @@ from kumo.message import (
     remove_x,
     x_headers,
 )
+from kumo.policy.call_error import CallError, refusing
 from kumo.policy.handles import Handles
 from kumo.policy.octets import bytes_of, octets_of, octets_of_bytes, text_of
 
@@ -117,8 +118,8 @@ def _field_functions(messages: Handles[Message]) -> dict[str, Callable[..., Any]
         return None
 
     return {
-        "message_prepend_header": prepend_header,
-        "message_append_header": append_header,
+        "message_prepend_header": refusing(prepend_header),
+        "message_append_header": refusing(append_header),
         "message_remove_all_named_headers": remove_all_named_headers,
     }
 
@@ -192,7 +193,7 @@ def _address_parts(segments: Segments, name: str) -> dict[str, Any] | None:
 
 async def _load(message: Message, load: ContentLoader | None) -> None:
     if load is None:
-        raise LookupError(f"the content of message {message.id} is not in memory")
+        raise CallError(f"the content of message {message.id} is not in memory")
     await load(message)
 
 

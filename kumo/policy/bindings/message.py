@@ -7,6 +7,7 @@ from typing import Any
 
 from kumo.message import Message, SpoolIdSource, queue_name
 from kumo.policy.bindings.meta import meta_functions
+from kumo.policy.call_error import CallError, refusing
 from kumo.policy.handles import Handles
 from kumo.policy.octets import bytes_of, octets_of, text_of
 from kumo.smtp import EnvelopeAddress, parse_envelope_address
@@ -58,7 +59,7 @@ def message_functions(
         "message_recipient_count": recipient_count,
         "message_recipient": recipient,
         "message_set_recipients": set_recipients,
-        "message_queue_name": name_queue,
+        "message_queue_name": refusing(name_queue),
         "message_num_attempts": num_attempts,
         "message_increment_num_attempts": increment_num_attempts,
     }
@@ -94,10 +95,10 @@ def address_of(octets: str, function: str) -> EnvelopeAddress:
     """Read an address that policy gave as text.
 
     Raises:
-        ValueError: no address; the text names ``function``.
+        CallError: no address; the text names ``function``.
     """
     text = text_of(octets)
     try:
         return parse_envelope_address(text)
     except ValueError as error:
-        raise ValueError(f"{function}: {text!r} is not an address: {error}") from None
+        raise CallError(f"{function}: {text!r} is not an address: {error}") from None

@@ -11,10 +11,10 @@ local running, status, close = coroutine.running, coroutine.status, coroutine.cl
 local isyieldable = coroutine.isyieldable
 local traceback, sethook, getinfo = debug.traceback, debug.sethook, debug.getinfo
 local pack, unpack, rawequal = table.pack, table.unpack, rawequal
-local type, error, xpcall, pcall, tostring = type, error, xpcall, pcall, tostring
-local loadfile, collectgarbage, globals = loadfile, collectgarbage, _G
+local type, error, select, xpcall, pcall, tostring = type, error, select, xpcall, pcall, tostring
+local loadfile, collectgarbage, clock, globals = loadfile, collectgarbage, os.clock, _G
 local overdue, is_verdict, note_trace = host.overdue, host.is_verdict, host.note_trace
-local blocking = host.blocking
+local blocking, note_line = host.blocking, host.note_line
 local memory = host.memory / 1024
 
 -- Marks in front of what a coroutine yields to us; policy has no way to these tables.
@@ -30,12 +30,51 @@ local caller -- the thread that called the host last
 local problem, stopped -- why the running handler was stopped, the same with its traceback
 local current_event
 
+-- Where we are ---------------------------------------------------------------------------------
+
+local function is_policy(info) return info.what ~= 'C' and info.source ~= OWN end
+
+local function place(info, line)
+  local source = info.source
+  if source:sub(1, 1) == '@' then source = source:sub(2) else source = info.short_src end
+  return source .. ':' .. line
+end
+
+-- The innermost policy line of a thread. `return kumo.f(...)` is a tail call, which leaves no frame: then
+-- the line where the event's handler begins has to do.
+local function line_of(thread)
+  for level = 0, 100 do
+    local info = getinfo(thread, level, 'Sl')
+    if not info then break end
+    if is_policy(info) then return place(info, info.currentline) end
+  end
+  return bridge.place_of_handler(current_event)
+end
+
+-- Has an exception of the host remember the policy line that it comes from; the first one counts.
+local function located(e, thread)
+  if type(e) == 'userdata' and not is_verdict(e) then note_line(e, line_of(thread)) end
+  return e
+end
+
+-- An error of ours about what policy does.
+function bridge.fail(text)
+  local line = line_of(running())
+  error(line and line .. ': ' .. text or text, 0)
+end
+
 -- Limits -------------------------------------------------------------------------------------
+
+local next_collection = 0 -- by the clock of the processor
 
 local function is_over_memory()
   if collectgarbage('count') <= memory then return false end
+  if clock() < next_collection then return true end
   collectgarbage()
-  return collectgarbage('count') > memory
+  if collectgarbage('count') <= memory then return false end
+  -- Until the state is replaced every handler that gets here would collect for nothing.
+  next_collection = clock() + 1
+  return true
 end
 
 local function look_at_clock()
@@ -69,7 +108,7 @@ local function explain(e)
   if kind == 'string' then return traceback(e, 2) end
   if kind == 'userdata' then
     if not is_verdict(e) then note_trace(traceback('', 2)) end
-    return e
+    return located(e, running())
   end
   local ok, text = pcall(tostring, e)
   return traceback(ok and text or 'an error object that has no text', 2)
@@ -135,7 +174,6 @@ function bridge.drop(number)
   close(co)
 end
 
-
 function bridge.load_script(path)
   local chunk, reason = loadfile(path, 't')
   if not chunk then return false, reason end
@@ -154,7 +192,7 @@ function bridge.current_event() return current_event end
 
 local function results(ok, ...)
   if ok then return ... end
-  error((...), 0)
+  error(located((...), running()), 0)
 end
 
 local function park(...)
@@ -174,13 +212,22 @@ function bridge.wrap(fn)
   return function(...)
     caller = running()
     if isyieldable() then return results(yield(CALLS, fn, ...)) end
-    return blocking(fn, park(...))
+    return results(pcall(blocking, fn, park(...)))
   end
 end
 
--- For host functions that see and give nothing but scalars.
+local scalar = { ['nil'] = true, boolean = true, number = true, string = true }
+
+-- For host functions that see and give nothing but scalars; a wrong call that passes something else takes the
+-- detour, where an error about it does no harm.
 function bridge.direct(fn)
-  return function(...) return fn(...) end
+  local detour = bridge.wrap(fn)
+  return function(...)
+    for index = 1, select('#', ...) do
+      if not scalar[type((select(index, ...)))] then return detour(...) end
+    end
+    return fn(...)
+  end
 end
 
 -- Coroutines that policy makes ---------------------------------------------------------------------
@@ -191,6 +238,7 @@ local function pass(co, ok, mark, ...)
     local fn = ...
     return pass(co, resume(co, pcall(blocking, fn, park(select(2, ...)))))
   end
+  if not ok then located(mark, co) end
   return ok, mark, ...
 end
 
@@ -213,27 +261,10 @@ function coroutine.wrap(fn)
   return function(...) return wrapped(co, pass(co, resume(co, ...))) end
 end
 
--- Where we are ---------------------------------------------------------------------------------
+-- Questions of the host --------------------------------------------------------------------------
 
-local function is_policy(info) return info.what ~= 'C' and info.source ~= OWN end
-
-local function place(info, line)
-  local source = info.source
-  if source:sub(1, 1) == '@' then source = source:sub(2) else source = info.short_src end
-  return source .. ':' .. line
-end
-
--- The policy line that called the host last. `return kumo.f(...)` is a tail call, which leaves no frame:
--- then the line where the event's handler begins has to do.
-function bridge.source()
-  if not caller then return nil end
-  for level = 0, 100 do
-    local info = getinfo(caller, level, 'Sl')
-    if not info then break end
-    if is_policy(info) then return place(info, info.currentline) end
-  end
-  return bridge.place_of_handler(current_event)
-end
+-- The policy line that called the host last.
+function bridge.source() return caller and line_of(caller) end
 
 -- All policy lines above the function of ours that asks, the innermost first.
 function bridge.lines()

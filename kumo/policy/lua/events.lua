@@ -1,9 +1,10 @@
 -- kumo.on, and the functions that the host calls for each event.
 local host, bridge = ...
 local type, error, tostring, pairs, ipairs = type, error, tostring, pairs, ipairs
-local format = string.format
+local tonumber, tointeger, math_type, format = tonumber, math.tointeger, math.type, string.format
 local kumo = bridge.kumo
 local current_event, lines, defined_at = bridge.current_event, bridge.lines, bridge.defined_at
+local fail = bridge.fail
 
 -- Event -> list of { fn, lines where it was registered }.
 local registered = {}
@@ -34,15 +35,23 @@ end
 
 -- Verdicts -------------------------------------------------------------------------------------
 
+local starting = { pre_init = true, init = true }
+
 local function check_verdict(who, code, text)
-  local number = math.tointeger(tonumber(code))
+  local number = tointeger(tonumber(code))
   if not number then
     error(format("bad argument #1 to '%s' (integer expected, got %s)", who, type(code)), 3)
   end
   if type(text) ~= 'string' and type(text) ~= 'number' then
     error(format("bad argument #2 to '%s' (string expected, got %s)", who, type(text)), 3)
   end
-  return number, tostring(text)
+  text = tostring(text)
+  local event = current_event()
+  if not event or starting[event] then
+    fail(format("%s(%d, '%s') called %s, where there is no peer to answer; `error` stops the start", who, number,
+      text:gsub('%c', ' '), event and 'in ' .. event or 'at the top level of the script'))
+  end
+  return number, text
 end
 
 function kumo.reject(code, text)
@@ -73,7 +82,7 @@ local function batches(result)
   if type(result) ~= 'table' then fail('a ' .. type(result)) end
   local copy = {}
   for key in pairs(result) do
-    if math.type(key) ~= 'integer' or key < 1 or key > #result then fail('a table with key ' .. tostring(key)) end
+    if math_type(key) ~= 'integer' or key < 1 or key > #result then fail('a table with key ' .. tostring(key)) end
   end
   for index, batch in ipairs(result) do
     if type(batch) ~= 'table' or bridge.is_address(batch) then fail('an array of single addresses') end

@@ -1,7 +1,6 @@
 -- The module `kumo`: where policy finds the host's functions.
 local host, bridge = ...
-local error = error
-local kumo, direct, wrap = bridge.kumo, bridge.direct, bridge.wrap
+local kumo, direct, wrap, fail = bridge.kumo, bridge.direct, bridge.wrap, bridge.fail
 local loaded = package.loaded
 
 kumo.version = host.version
@@ -34,11 +33,11 @@ function bridge.install(name, fn, is_scalar_only) put(name, (is_scalar_only and 
 
 -- A name that KumoMTA has and we do not, yet: an error when it is called, not when it is read.
 function bridge.install_missing(name, problem)
-  put(name, function() error(problem, 2) end)
+  put(name, function() fail(problem) end)
 end
 
 function bridge.install_missing_method(name, problem)
-  bridge.message_stub(name, function() error(problem, 2) end)
+  bridge.message_stub(name, function() fail(problem) end)
 end
 
 function bridge.set_search_path(folder)

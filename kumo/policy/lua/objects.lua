@@ -4,9 +4,9 @@
 -- host forgets when the event is over.
 local host, bridge = ...
 local type, error, tostring, setmetatable = type, error, tostring, setmetatable
-local rawget, next, ipairs, min = rawget, next, ipairs, math.min
-local getmetatable, format, unpack = debug.getmetatable, string.format, table.unpack
-local kumo, wrap = bridge.kumo, bridge.wrap
+local rawget, next, ipairs, max, math_type = rawget, next, ipairs, math.max, math.type
+local getmetatable, format, unpack, move = debug.getmetatable, string.format, table.unpack, table.move
+local kumo, wrap, fail = bridge.kumo, bridge.wrap, bridge.fail
 
 local function read_only(name)
   return function(_, key) error(format('%s is read-only: cannot set `%s`', name, tostring(key)), 2) end
@@ -41,14 +41,14 @@ local function is_address(value) return getmetatable(value) == Address end
 
 -- The text of an address given as text or object, nil for anything else.
 local function address_text(value)
+  if getmetatable(value) == Address then value = rawget(value, EMAIL) end
   if type(value) == 'string' then return value end
-  if getmetatable(value) == Address then return rawget(value, EMAIL) end
 end
 
-local function need_address(value, who)
+local function need_address(value, who, level)
   local text = address_text(value)
   if text then return text end
-  error(format('%s expects an address (string or EnvelopeAddress), not a %s', who, type(value)), 3)
+  error(format('%s expects an address (string or EnvelopeAddress), not a %s', who, type(value)), level or 3)
 end
 
 bridge.address, bridge.is_address, bridge.address_text = address, is_address, address_text
@@ -71,28 +71,75 @@ local function address_header(parts)
   return parts and setmetatable({ [PARTS] = parts }, AddressHeader)
 end
 
+-- Numbers --------------------------------------------------------------------------------------
+
+local Connection = { __name = 'ConnectionMeta', __metatable = false, __newindex = read_only('ConnectionMeta') }
+local Message = { __name = 'Message', __metatable = false, __newindex = read_only('Message') }
+local OwnedMessage = { __name = 'Message', __metatable = false, __newindex = read_only('Message') }
+
+local function refuse_self(self, class, method)
+  local noun = class == Connection and 'conn_meta' or 'msg'
+  fail(format('bad self: use %s:%s(); %s expects a %s before its arguments, not a %s: call it with a colon',
+    noun, method, method, class.__name, type(self)))
+end
+
+-- The objects made last and their numbers: nearly every method is called on one of them.
+local last_connection, last_connection_number = {}, nil
+local last_message, last_message_number = {}, nil
+
+-- The number of the object that a method was called on. Methods call the host directly, and there nothing but
+-- scalars may arrive: policy can call a method with any `self`, and write into a table of ours.
+local function connection_number(self, method)
+  if self == last_connection then return last_connection_number end
+  local number = getmetatable(self) == Connection and self[1]
+  if math_type(number) == 'integer' then return number end
+  refuse_self(self, Connection, method)
+end
+
+local function message_number(self, method)
+  if self == last_message then return last_message_number end
+  local class = getmetatable(self)
+  local number = (class == Message or class == OwnedMessage) and self[1]
+  if math_type(number) == 'integer' then return number end
+  refuse_self(self, Message, method)
+end
+
+function bridge.connection(frame)
+  local connection = setmetatable({ frame }, Connection)
+  last_connection, last_connection_number = connection, frame
+  return connection
+end
+
+function bridge.message(frame)
+  local message = setmetatable({ frame }, Message)
+  last_message, last_message_number = message, frame
+  return message
+end
+
 -- Meta -----------------------------------------------------------------------------------------
 
 local storable = { ['nil'] = true, boolean = true, number = true, string = true }
 
-local function need_key(key, who)
-  if type(key) ~= 'string' then error(format('%s expects a string as key, not a %s', who, type(key)), 3) end
+local function refuse_key(key, method)
+  error(format('%s expects a string as key, not a %s', method, type(key)), 3)
 end
 
 -- get_meta and set_meta over two pairs of host functions: scalars go straight, tables by the detour.
-local function give_meta(methods, get, set, get_table, set_table)
+local function give_meta(methods, number_of, get, set, get_table, set_table)
   function methods.get_meta(self, key)
-    need_key(key, 'get_meta')
-    local value, is_table = get(self[1], key)
-    if is_table then return get_table(self[1], key) end
+    local number = number_of(self, 'get_meta')
+    if type(key) ~= 'string' then refuse_key(key, 'get_meta') end
+    local value, is_table = get(number, key)
+    if is_table then return get_table(number, key) end
     return value
   end
   function methods.set_meta(self, key, value)
-    need_key(key, 'set_meta')
+    local number = number_of(self, 'set_meta')
+    if type(key) ~= 'string' then refuse_key(key, 'set_meta') end
     if storable[type(value)] then
-      set(self[1], key, value)
+      set(number, key, value)
     elseif type(value) == 'table' and getmetatable(value) == nil then
-      set_table(self[1], key, value)
+      set_table(number, key, value)
     else
       local mt = getmetatable(value)
       local kind = type(mt) == 'table' and type(mt.__name) == 'string' and mt.__name or type(value)
@@ -104,74 +151,79 @@ end
 -- Connection -----------------------------------------------------------------------------------
 
 local connection_methods = {}
-local Connection = {
-  __name = 'ConnectionMeta', __metatable = false, __index = connection_methods,
-  __newindex = read_only('ConnectionMeta'),
-}
+Connection.__index = connection_methods
 
-function bridge.connection(frame) return setmetatable({ frame }, Connection) end
-
-give_meta(connection_methods, host.connection_get_meta, host.connection_set_meta,
+give_meta(connection_methods, connection_number, host.connection_get_meta, host.connection_set_meta,
   wrap(host.connection_get_table), wrap(host.connection_set_table))
 
 local auth_info = wrap(host.connection_auth_info)
-function connection_methods.auth_info(self) return auth_info(self[1]) end
+function connection_methods.auth_info(self) return auth_info(connection_number(self, 'auth_info')) end
 
 -- Message --------------------------------------------------------------------------------------
 
 local message_methods = {}
-local Message = {
-  __name = 'Message', __metatable = false, __index = message_methods, __newindex = read_only('Message'),
-}
+Message.__index, OwnedMessage.__index = message_methods, message_methods
+
 -- Objects that Lua owns; the host learns from `dead` what it can forget. The collector must not
 -- call it: it may run while the state is being closed.
-local dead = {}
-local OwnedMessage = {
-  __name = 'Message', __metatable = false, __index = message_methods, __newindex = read_only('Message'),
-  __gc = function(self) dead[#dead + 1] = self[1] end,
-}
+local dead, told = {}, {}
+local MOST_AT_ONCE = 10000 -- numbers; many more results would overflow Lua's stack
 
-function bridge.message(frame) return setmetatable({ frame }, Message) end
+function OwnedMessage.__gc(self) dead[#dead + 1] = self[1] end
 
+-- Some numbers of dead objects, nothing when there are none left.
 function bridge.take_dead()
-  local all = dead
-  dead = {}
-  return unpack(all, 1, min(#all, 200000))
+  -- The collector may run at any line and add to `dead`, so what is taken apart is a table of our own.
+  if #told == 0 then told, dead = dead, {} end
+  local count = #told
+  local first = max(1, count - MOST_AT_ONCE + 1)
+  local some = move(told, first, count, 1, {})
+  for index = first, count do told[index] = nil end
+  return unpack(some)
 end
 
-give_meta(message_methods, host.message_get_meta, host.message_set_meta,
+give_meta(message_methods, message_number, host.message_get_meta, host.message_set_meta,
   wrap(host.message_get_table), wrap(host.message_set_table))
 
 for _, name in ipairs { 'id', 'queue_name', 'num_attempts', 'increment_num_attempts' } do
   local fn = host['message_' .. name]
-  message_methods[name] = function(self) return fn(self[1]) end
+  message_methods[name] = function(self) return fn(message_number(self, name)) end
 end
 
-function message_methods.sender(self) return address(host.message_sender(self[1])) end
+local sender_of, set_sender = host.message_sender, host.message_set_sender
+
+function message_methods.sender(self) return address(sender_of(message_number(self, 'sender'))) end
 
 function message_methods.set_sender(self, sender)
-  host.message_set_sender(self[1], need_address(sender, 'set_sender'))
+  local number = message_number(self, 'set_sender')
+  set_sender(number, need_address(sender, 'set_sender'))
 end
 
-function message_methods.recipient_list(self)
+local recipient_count, recipient = host.message_recipient_count, host.message_recipient
+
+local function recipients(number, count)
   local list = {}
-  for index = 1, host.message_recipient_count(self[1]) do
-    list[index] = address(host.message_recipient(self[1], index))
-  end
+  for index = 1, count do list[index] = address(recipient(number, index)) end
   return list
 end
 
+function message_methods.recipient_list(self)
+  local number = message_number(self, 'recipient_list')
+  return recipients(number, recipient_count(number))
+end
+
 function message_methods.recipient(self)
-  local count = host.message_recipient_count(self[1])
+  local number = message_number(self, 'recipient')
+  local count = recipient_count(number)
   if count == 0 then return nil end
-  if count == 1 then return address(host.message_recipient(self[1], 1)) end
-  return message_methods.recipient_list(self)
+  if count == 1 then return address(recipient(number, 1)) end
+  return recipients(number, count)
 end
 
 local function address_texts(value, who)
-  if type(value) ~= 'table' or is_address(value) then return { need_address(value, who) } end
+  if type(value) ~= 'table' or is_address(value) then return { need_address(value, who, 4) } end
   local texts = {}
-  for index, item in ipairs(value) do texts[index] = need_address(item, who) end
+  for index, item in ipairs(value) do texts[index] = need_address(item, who, 4) end
   if next(value) ~= nil and #texts == 0 then
     error(who .. ' expects an address or an array of addresses, not a table with other keys', 3)
   end
@@ -179,7 +231,8 @@ local function address_texts(value, who)
 end
 
 function message_methods.set_recipient(self, value)
-  host.message_set_recipients(self[1], unpack(address_texts(value, 'set_recipient')))
+  local number = message_number(self, 'set_recipient')
+  host.message_set_recipients(number, unpack(address_texts(value, 'set_recipient')))
 end
 
 -- Methods that need the content. When it is on the spool only, the host function gives true as
@@ -188,23 +241,25 @@ local load_content = wrap(host.message_load_content)
 
 local function content_method(name, fn)
   message_methods[name] = function(self, ...)
-    local value, is_absent = fn(self[1], ...)
+    local number = message_number(self, name)
+    local value, is_absent = fn(number, ...)
     if not is_absent then return value end
-    load_content(self[1])
-    return (fn(self[1], ...))
+    load_content(number)
+    return (fn(number, ...))
   end
 end
 
-local function need_string(who, index, value)
+local function need_string(who, index, value, level)
   local kind = type(value)
   if kind == 'number' then return tostring(value) end
   if kind ~= 'string' then
-    error(format("bad argument #%d to '%s' (string expected, got %s)", index, who, kind), 4)
+    error(format("bad argument #%d to '%s' (string expected, got %s)", index, who, kind), level or 4)
   end
   return value
 end
 
-content_method('get_data', host.message_get_data)
+local get_data = host.message_get_data
+content_method('get_data', function(frame) return get_data(frame) end)
 
 for _, name in ipairs { 'set_data', 'remove_all_named_headers', 'get_first_named_header_value' } do
   local fn = host['message_' .. name]
@@ -241,18 +296,24 @@ local all_headers = wrap(host.message_get_all_headers)
 local get_address_header = wrap(host.message_get_address_header)
 
 function message_methods.get_all_named_header_values(self, name)
-  return all_values(self[1], need_string('get_all_named_header_values', 1, name))
+  local number = message_number(self, 'get_all_named_header_values')
+  return all_values(number, need_string('get_all_named_header_values', 1, name, 3))
 end
 
-function message_methods.get_all_headers(self) return all_headers(self[1]) end
+function message_methods.get_all_headers(self) return all_headers(message_number(self, 'get_all_headers')) end
 
 function message_methods.get_address_header(self, name)
-  return address_header(get_address_header(self[1], need_string('get_address_header', 1, name)))
+  local number = message_number(self, 'get_address_header')
+  return address_header(get_address_header(number, need_string('get_address_header', 1, name, 3)))
 end
 
-function message_methods.from_header(self) return address_header(get_address_header(self[1], 'From')) end
+function message_methods.from_header(self)
+  return address_header(get_address_header(message_number(self, 'from_header'), 'From'))
+end
 
-function message_methods.to_header(self) return address_header(get_address_header(self[1], 'To')) end
+function message_methods.to_header(self)
+  return address_header(get_address_header(message_number(self, 'to_header'), 'To'))
+end
 
 function bridge.message_stub(name, fn) message_methods[name] = message_methods[name] or fn end
 

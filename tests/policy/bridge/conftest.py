@@ -36,6 +36,7 @@ class Policy:
             host_function("boom")(self._boom),
             host_function("boom_direct", scalar_only=True)(self._boom),
             host_function("several")(self._several),
+            host_function("interrupt")(self._interrupt),
             host_function("give_table")(lambda context, *_: context.to_lua({"a": [1, 2]})),
         )
         self.engine = PolicyEngine(functions=(*ALL_FUNCTIONS, *functions), **options)
@@ -94,6 +95,9 @@ class Policy:
 
     def _boom(self, _context: PolicyContext, text: str = "") -> None:
         raise ValueError(f"boom {text}€")
+
+    def _interrupt(self, _context: PolicyContext) -> None:
+        raise KeyboardInterrupt
 
     def _several(self, _context: PolicyContext, *values: Any) -> tuple[Any, ...]:
         return values

@@ -21,11 +21,49 @@ from kumo.smtp import parse_envelope_address
 POLICY = """
 local kumo = require 'kumo'
 local kept = setmetatable({}, { __mode = 'v' })
+local caught, calls = {}, 0
+
+-- What must not reach the host by a direct call; the errors outlive the coroutine that they were raised in.
+local function stray(fn, ...)
+  local ok, e = pcall(fn, ...)
+  calls = calls + 1
+  caught[calls % 50] = e
+end
+local methods, forged = {}, {}
+local function strays()
+  for class, named in pairs(methods) do
+    for _, method in pairs(named) do
+      stray(method, { {} }, 'x', {})
+      stray(method, forged[class], 'x', print)
+    end
+  end
+  local made = kumo.make_message('a@b.example', 'd@e.example', 'x')
+  stray(made.get_data, made, {}, print)
+  stray(kumo.make_message, {}, {}, {})
+  stray(kumo.fail_directly, {}, print)
+  stray(kumo.reject, {}, {})
+  stray(error, io.stdout)
+  if calls % 1000 < 100 then collectgarbage() end
+end
+kumo.on('smtp_server_ehlo', function(domain, conn)
+  for class, object in pairs { message = kumo.make_message('', 'd@e.example', ''), connection = conn } do
+    local meta = debug.getmetatable(object)
+    forged[class] = debug.setmetatable({ {} }, meta)
+    methods[class] = {}
+    for name, method in pairs(meta.__index) do
+      if not tostring(select(2, pcall(method, object))):find('not implemented', 1, true) then
+        methods[class][name] = method
+      end
+    end
+  end
+end)
 kumo.on('smtp_server_mail_from', function(sender, conn)
   kumo.keep({ sender.domain, function() return sender end })
   conn:set_meta('list', { 1, 2, { sender.email } })
   if not pcall(kumo.fail_with, { conn:get_meta('list') }) then kumo.keep(conn:get_meta('list')) end
   kept[#kept + 1] = kumo.json_parse('{"a":[1,2,3]}')
+  if conn:get_meta('n') % 4 == 0 then strays() end
+  if conn:get_meta('n') % 4 == 1 then coroutine.wrap(strays)() end
   if conn:get_meta('n') % 3 == 0 then kumo.sleep(0) end
   if conn:get_meta('n') % 7 == 0 then kumo.reject(550, 'seven') end
   if conn:get_meta('n') % 11 == 0 then kumo.fail_with({ conn }) end
@@ -73,9 +111,14 @@ def fail_with(_context: PolicyContext, *values: Any) -> None:
     raise ValueError(f"on purpose: {len(values)}")
 
 
+@host_function("fail_directly", scalar_only=True)
+def fail_directly(_context: PolicyContext, *values: Any) -> None:
+    raise ValueError(f"on purpose: {len(values)}")
+
+
 class Run:
     def __init__(self, path: str) -> None:
-        self.engine = PolicyEngine(functions=(*ALL_FUNCTIONS, keep, fail_with))
+        self.engine = PolicyEngine(functions=(*ALL_FUNCTIONS, keep, fail_with, fail_directly))
         self.engine.load(path)
         self.session = SessionEvents(self.engine)
         self.reception = ReceptionEvents(self.engine)
@@ -92,6 +135,9 @@ class Run:
             meta={},
             body=b"A: b\r\nC: d\r\n\r\nx",
         )
+        if number % 200 == 0:
+            # Every fresh state learns here what its objects can do.
+            self.session.on_ehlo(connection, "EHLO", "a.example", ())
         try:
             results: tuple[Any, ...] = (
                 self.session.on_mail_from(connection, self.address),

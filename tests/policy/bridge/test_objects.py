@@ -12,6 +12,7 @@ import pytest
 
 from kumo.errors import KumoError, PolicyError
 from kumo.message import Message
+from kumo.policy import Limits
 from kumo.policy.octets import octets_of
 
 Load = Callable[[str], Any]
@@ -574,3 +575,127 @@ def test_what_a_config_object_stands_for_goes_with_it(load: Load) -> None:
     for _ in range(32):
         policy.engine.call("collect")
     assert len(policy.engine.handlers["collect"].state._objects) == 0
+
+
+def test_all_of_many_objects_are_forgotten_at_once(make_policy: Callable[..., Any]) -> None:
+    policy = make_policy(limits=Limits(handler_seconds=60)).load(
+        """
+        kumo.on('make', function() for i = 1, 25000 do kumo.make_message('', 'b@b.example', 'x') end end)
+        kumo.on('collect', function() collectgarbage() collectgarbage() end)
+        """
+    )
+    state = policy.engine.handlers["make"].state
+    policy.engine.call("make")
+    policy.engine.call("collect")
+    state.tidy("collect")
+    assert (len(state.messages), len(state._objects)) == (0, 0)
+
+
+@pytest.mark.parametrize("earlier", [0, 1])
+def test_objects_are_forgotten_whatever_the_rhythm_in_which_they_are_made(load: Load, earlier: int) -> None:
+    policy = load(
+        """
+        kumo.on('x', function() end)
+        kumo.on('get_queue_config', function()
+          collectgarbage()
+          return kumo.make_queue_config { max_age = 5 }
+        end)
+        """
+    )
+    for _ in range(earlier):
+        policy.engine.call("x")
+    for _ in range(200):
+        policy.queues.get_queue_config("d", None, None, None)
+    assert len(policy.engine.handlers["x"].state._objects) <= 32
+
+
+# --- what Lua may hand over --------------------------------------------------------------------
+
+FOREIGN = [
+    "(function() end)()",
+    "nil",
+    "'text'",
+    "7",
+    "7.0",
+    "true",
+    "{}",
+    "{ 7 }",
+    "{ {} }",
+    "print",
+    "io.stdout",
+    "address",
+]
+
+
+@pytest.mark.parametrize("target", ["msg", "conn"])
+@pytest.mark.parametrize("foreign", [*FOREIGN, "other", "forged"])
+def test_every_method_refuses_a_foreign_self_and_says_how_it_is_called(
+    load: Load, target: str, foreign: str
+) -> None:
+    policy, _ = on_message(
+        load,
+        f"""
+        local other = {"conn" if target == "msg" else "msg"}
+        local address = msg:sender()
+        local forged = debug.setmetatable({{ {{}} }}, debug.getmetatable({target}))
+        for name, method in pairs(debug.getmetatable({target}).__index) do
+          local ok, e = pcall(method, {foreign})
+          if not tostring(e):find('is not implemented', 1, true) then kumo.note(name, ok, tostring(e)) end
+        end
+        """,
+    )
+    assert {name for name, _, _ in policy.notes} >= {"get_meta", "set_meta"}
+    assert len(policy.notes) == (3 if target == "conn" else 24)
+    for name, ok, text in policy.notes:
+        assert not ok
+        assert f"{name} expects a " in text
+        assert text.endswith(": call it with a colon")
+
+
+@pytest.mark.parametrize("target", ["msg", "conn", "msg:sender()"])
+def test_what_policy_writes_into_an_object_does_not_reach_the_host(load: Load, target: str) -> None:
+    policy, _ = on_message(
+        load,
+        f"""
+        local o = {target}
+        for key in next, o do rawset(o, key, {{}}) end
+        kumo.make_message('', 'b@b.example', 'x')
+        kumo.note(pcall(msg.get_meta, msg, 'a') , pcall(conn.get_meta, conn, 'a'))
+        kumo.note(pcall(msg.set_sender, msg, o))
+        """,
+        a="kept",
+    )
+    assert policy.notes[0][-1] == "kept"
+    assert policy.notes[1][0] is False
+    assert "set_sender expects an address (string or EnvelopeAddress), not a " in policy.notes[1][1]
+
+
+def test_objects_of_handlers_that_run_at_the_same_time_stay_apart(load: Load) -> None:
+    policy = load(
+        """
+        local function swap(msg, conn)
+          kept = kept or {}
+          kept[#kept + 1] = { msg, conn }
+          if #kept < 2 then return kumo.gate('g') end
+          for _, pair in ipairs(kept) do kumo.note(pair[1]:get_meta('n'), pair[2]:get_meta('n')) end
+        end
+        kumo.on('smtp_server_data', swap)
+        """
+    )
+
+    async def both() -> None:
+        first = policy.reception.on_data(policy.message(n=1), policy.connection(n=10))
+        task = asyncio.ensure_future(first)
+        await asyncio.sleep(0)
+        policy.reception.on_data(policy.message(n=2), policy.connection(n=20))
+        policy.open_gate("g")
+        await task
+
+    asyncio.run(both())
+    assert policy.notes == [(1, 10), (2, 20)]
+
+
+@pytest.mark.parametrize("surplus", ["{}", "print", "msg"])
+def test_surplus_arguments_are_ignored(load: Load, surplus: str) -> None:
+    calls = f"#msg:get_data({surplus}), msg:id({surplus}) == msg:id(), msg:get_meta('k', {surplus})"
+    assert noted(load, calls, k="v")[1:] == (True, "v")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
+import re
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 from kumo.errors import PolicyError
+from kumo.policy import Limits
 
 Load = Callable[[str], Any]
 
@@ -45,7 +48,8 @@ def test_a_reload_that_fails_keeps_the_old_state_and_is_logged(
     with caplog.at_level(logging.ERROR, "kumod.policy"):
         assert not policy.engine.reload()
     assert policy.engine.call("x") == "old"
-    assert "the policy was not reloaded, the one in use stays: policy: " in caplog.text
+    [text] = caplog.messages
+    assert re.match(r"the policy was not reloaded, the one in use stays: \S*/init\.lua:2: syntax error", text)
 
 
 def test_a_reload_does_not_declare_again(load: Load) -> None:
@@ -167,4 +171,96 @@ def test_a_failed_first_load_leaves_no_handlers(make_policy: Callable[..., Any])
     policy = make_policy()
     with pytest.raises(PolicyError):
         policy.load("kumo.on('x', function() end) error('late')")
-    assert not policy.engine.has_handler("x")
+    assert "x" not in policy.engine.handlers
+
+
+def test_a_reload_gets_less_time_than_the_start(
+    make_policy: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    slow = "local ends = os.clock() + 0.1 while os.clock() < ends do end"
+    policy = make_policy(limits=Limits(load_seconds=60, reload_seconds=0.02)).load(
+        f"kumo.on('x', function() return 'old' end) {slow}"
+    )
+    with caplog.at_level(logging.ERROR, "kumod.policy"):
+        assert not policy.engine.reload()
+    assert "the script was stopped: it ran for more than 0.02 s" in caplog.text
+    assert policy.engine.call("x") == "old"
+
+
+SMALL = Limits(memory=8_000_000, handler_seconds=30)
+GROWS = "kept = {} kumo.on('x', function() for i = 1, 12 do kept[i] = ('x'):rep(1000000) .. i end end)"
+
+
+def overrun(policy: Any) -> None:
+    """Fill the state in use beyond what it may keep."""
+    with contextlib.suppress(PolicyError):
+        policy.engine.call("x")
+    policy.engine.handlers["x"].state.tidy("x")
+
+
+async def test_a_state_that_overruns_again_is_replaced_later_and_that_is_said_once(
+    make_policy: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = make_policy(limits=SMALL).load(GROWS)
+    states = [policy.engine.handlers["x"].state]
+    with caplog.at_level(logging.ERROR, "kumod.policy"):
+        for _ in range(4):
+            overrun(policy)
+            await asyncio.sleep(0)
+            states.append(policy.engine.handlers["x"].state)
+    assert states[0] is not states[1]
+    assert states[1] is states[2] is states[3] is states[4]
+    assert caplog.messages == [
+        "x used up the memory of the Lua state; it is replaced",
+        "x used up the memory of the Lua state, again; it is replaced in 1 s",
+    ]
+
+
+async def test_a_reload_that_is_asked_for_does_not_wait_for_the_later_replacement(
+    make_policy: Callable[..., Any],
+) -> None:
+    policy = make_policy(limits=SMALL).load(GROWS)
+    for _ in range(2):
+        overrun(policy)
+        await asyncio.sleep(0)
+    over = policy.engine.handlers["x"].state
+    policy.engine.bump_config_epoch()
+    await asyncio.sleep(0)
+    fresh = policy.engine.handlers["x"].state
+    assert fresh is not over
+    assert policy.engine._replacement is None
+
+
+async def test_a_replaced_state_that_is_still_too_large_has_nothing_replaced(
+    make_policy: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = make_policy(limits=SMALL).load(GROWS)
+    old = policy.engine.handlers["x"].state
+    overrun(policy)
+    await asyncio.sleep(0)
+    fresh = policy.engine.handlers["x"].state
+    caplog.clear()
+    with caplog.at_level(logging.ERROR, "kumod.policy"):
+        old.surroundings.on_memory_overrun(old, "x")
+        await asyncio.sleep(0)
+    assert policy.engine.handlers["x"].state is fresh
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("is_reload", [False, True])
+def test_a_script_that_alone_keeps_too_much_is_refused(
+    make_policy: Callable[..., Any], caplog: pytest.LogCaptureFixture, is_reload: bool
+) -> None:
+    policy = make_policy(limits=SMALL)
+    policy.write("kept = {} for i = 1, 12 do kept[i] = ('x'):rep(1000000) .. i end")
+    if not is_reload:
+        with pytest.raises(PolicyError, match="not enough memory: the Lua state may use 8000000 octets"):
+            policy.engine.load(str(policy.path))
+        return
+    policy.load("")
+    policy.write("kept = {} for i = 1, 12 do kept[i] = ('x'):rep(1000000) .. i end")
+    with caplog.at_level(logging.ERROR, "kumod.policy"):
+        assert not policy.engine.reload()
+    [text] = caplog.messages
+    assert "not reloaded" in text
+    assert "the Lua state may use 8000000 octets" in text

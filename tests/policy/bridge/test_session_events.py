@@ -139,6 +139,24 @@ async def test_each_event_may_refuse_and_may_fail(load: Load, event: str, is_slo
     assert await fire("pass") is None
 
 
+@pytest.mark.parametrize("returned", ["true", "7", "'x'", "{}", "nil, 1", "conn"])
+@pytest.mark.parametrize("event", [*FIRE, "HELO"])
+@pytest.mark.parametrize("is_slow", [False, True])
+async def test_what_is_returned_for_an_event_without_result_is_dropped(
+    load: Load, event: str, returned: str, is_slow: bool
+) -> None:
+    if event == "smtp_server_ehlo":
+        returned = "nil"
+    name = "smtp_server_ehlo" if event == "HELO" else event
+    policy = load(
+        f"kumo.on('{name}', function(...) local conn = select(-1, ...)"
+        f" {'kumo.sleep(0)' if is_slow else ''} return {returned} end)"
+    )
+    fire = FIRE.get(event, lambda session, connection: session.on_ehlo(connection, "HELO", "a", ()))
+    result = fire(policy.session, policy.connection())
+    assert (await result if is_slow else result) is None
+
+
 @pytest.mark.parametrize("is_slow", [False, True])
 @pytest.mark.parametrize(
     ("returned", "reply"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from kumo.errors import PolicyError
 from kumo.policy import Limits
-from kumo.policy.watchdog import Watchdog
+from kumo.policy.watchdog import Backoff, Watchdog
 
 Make = Callable[..., Any]
 
@@ -270,12 +271,67 @@ def test_a_slow_handler_is_named_but_not_each_time(caplog: pytest.LogCaptureFixt
 
 
 @pytest.mark.parametrize(
-    ("is_startup", "seconds", "is_over"),
-    [(False, 1.0, False), (False, 1.01, True), (True, 30.0, False), (True, 30.1, True)],
+    ("is_reload", "is_startup", "seconds", "is_over"),
+    [
+        (False, False, 1.0, False),
+        (False, False, 1.01, True),
+        (False, True, 30.0, False),
+        (False, True, 30.1, True),
+        (True, False, 1.01, True),
+        (True, True, 2.0, False),
+        (True, True, 2.1, True),
+    ],
 )
-def test_the_limit_depends_on_what_runs(is_startup: bool, seconds: float, is_over: bool) -> None:
+def test_the_limit_depends_on_what_runs(
+    is_reload: bool, is_startup: bool, seconds: float, is_over: bool
+) -> None:
     clock = Clock()
-    watchdog = Watchdog(Limits(), clock)
+    watchdog = Watchdog(Limits(), clock, is_reload=is_reload)
     watchdog.begin("mail", is_startup)
     clock.now += seconds
     assert (watchdog.overdue() is not None) is is_over
+
+
+@pytest.mark.parametrize(
+    ("times", "waits"),
+    [
+        ([0, 0, 0, 0, 0], [0, 1, 3, 7, 15]),
+        ([50, 50.5, 51], [0, 0.5, 2]),
+        ([50, 51.5, 54], [0, 0, 0]),
+        ([0] * 9, [0, 1, 3, 7, 15, 31, 63, 123, 183]),
+        ([0, 0, 0, 66, 66], [0, 1, 3, 0, 8]),
+        ([0, 0, 0, 67, 67], [0, 1, 3, 0, 1]),
+    ],
+)
+def test_the_pauses_grow_and_start_over_after_a_calm_time(times: list[float], waits: list[float]) -> None:
+    backoff = Backoff()
+    assert [backoff.seconds_to_wait(now) for now in times] == waits
+
+
+@pytest.mark.parametrize("work", ["", "for i = 1, 30000 do end"])
+async def test_a_state_that_stays_too_large_is_not_collected_at_every_turn(
+    make_policy: Make, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    monkeypatch.setattr("kumo.policy.lua_state.monotonic", lambda: 100.0)
+    policy = make_policy(limits=Limits(memory=8_000_000, handler_seconds=30)).load(
+        f"""
+        kept, collections = {{}}, 0
+        local function count()
+          setmetatable({{}}, {{ __gc = function() collections = collections + 1 count() end }})
+        end
+        count()
+        kumo.on('fill', function() for i = 1, 12 do kept[i] = ('x'):rep(1000000) .. i end collections = 0 end)
+        kumo.on('work', function() {work} end)
+        kumo.on('collections', function() return collections end)
+        """
+    )
+    state = policy.engine.handlers["fill"].state
+    # As after an overrun: a replacement is due, but not yet.
+    policy.engine._replacement = asyncio.get_running_loop().call_later(60, policy.engine.reload)
+    policy.engine.call("fill")
+    for _ in range(96):
+        with contextlib.suppress(PolicyError):
+            policy.engine.call("work")
+    assert policy.engine.handlers["fill"].state is state
+    assert policy.engine.call("collections") <= 3
+    policy.engine._replacement.cancel()
