@@ -178,8 +178,8 @@ class Handler:
         state.messages.pop(frame, None)
         state.connections.pop(frame, None)
         state.active -= 1
-        state.untidied += 1
-        if state.untidied >= _UNTIDIED:
+        state.untidied = untidied = state.untidied + 1
+        if untidied >= _UNTIDIED:
             state.tidy(self.event)
         on_event = state.surroundings.on_event
         if on_event is not None:
@@ -193,7 +193,7 @@ def _success(value: Any) -> tuple[Any, ...]:
 
 def ignored(result: MaybeAwaitable[Any]) -> MaybeAwaitable[None]:
     """Drop a handler's result, now or once it is there: its event has none."""
-    return _ignore_later(result) if is_awaitable(result) else None
+    return _ignore_later(result) if result is not None and is_awaitable(result) else None
 
 
 async def _ignore_later(result: Awaitable[Any]) -> None:

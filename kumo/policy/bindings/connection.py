@@ -29,7 +29,7 @@ def connection_functions(
     def auth_info(number: int) -> Any:
         return to_lua(_auth_info(connections[number]))
 
-    functions = meta_functions("connection", lambda number: connections[number].meta, to_lua, require_room)
+    functions = meta_functions("connection", connections, to_lua, require_room)
     return functions | {"connection_auth_info": auth_info}
 
 

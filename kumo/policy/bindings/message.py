@@ -63,7 +63,7 @@ def message_functions(
         "message_num_attempts": num_attempts,
         "message_increment_num_attempts": increment_num_attempts,
     }
-    return functions | meta_functions("message", lambda number: messages[number].meta, to_lua, require_room)
+    return functions | meta_functions("message", messages, to_lua, require_room)
 
 
 def make_message_function(

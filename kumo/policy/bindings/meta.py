@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from typing import Any
 
+from kumo.message import Connection, Message
+from kumo.policy.handles import Handles
 from kumo.policy.json_values import lua_to_json
 from kumo.policy.octets import octets_of, text_of
-
-Meta = MutableMapping[str, Any]
 
 
 def meta_functions(
     prefix: str,
-    meta_of: Callable[[int], Meta],
+    objects: Handles[Connection] | Handles[Message],
     to_lua: Callable[[Any], Any],
     require_room: Callable[[int], None],
 ) -> dict[str, Callable[..., Any]]:
@@ -22,13 +22,13 @@ def meta_functions(
 
     Args:
         prefix: ``message`` or ``connection``.
-        meta_of: finds the meta of an object's number.
+        objects: those of the events that run now.
         to_lua: makes a Lua table.
         require_room: raises ``MemoryError`` when the state has no room for so many octets.
     """
 
     def get_meta(number: int, key: str) -> Any:
-        value = meta_of(number).get(text_of(key))
+        value = objects[number].meta.get(text_of(key))
         if type(value) is str:
             require_room(len(value))
             return octets_of(value)
@@ -38,7 +38,7 @@ def meta_functions(
         return value
 
     def set_meta(number: int, key: str, value: Any) -> None:
-        meta = meta_of(number)
+        meta = objects[number].meta
         if type(value) is str:
             meta[text_of(key)] = text_of(value)
         elif value is None or (type(value) is float and not math.isfinite(value)):
@@ -47,10 +47,10 @@ def meta_functions(
             meta[text_of(key)] = value
 
     def get_table(number: int, key: str) -> Any:
-        return to_lua(meta_of(number).get(text_of(key)))
+        return to_lua(objects[number].meta.get(text_of(key)))
 
     def set_table(number: int, key: str, value: Any) -> None:
-        meta_of(number)[text_of(key)] = lua_to_json(value)
+        objects[number].meta[text_of(key)] = lua_to_json(value)
 
     return {
         f"{prefix}_get_meta": get_meta,
