@@ -152,7 +152,9 @@ async def test_a_closed_writer_takes_no_lines_and_keeps_no_one_waiting(make_rig:
 
 
 async def test_a_writer_that_never_started_can_be_closed() -> None:
-    await SegmentWriter([]).close()
+    writer = SegmentWriter([])
+    await writer.close()
+    assert writer.backlog == 0
 
 
 async def test_closing_before_the_start_keeps_no_one_waiting(log_dir: Path, clock: Clock, disk: Disk) -> None:

@@ -35,8 +35,11 @@ def test_an_entry_is_replaced_as_a_whole(open_stores: Open) -> None:
     assert entry(disk, EXAMPLE_ID, b"short").read_bytes() == b"short"
 
 
-def test_removing_what_is_not_there_is_no_error(open_stores: Open) -> None:
-    open_stores().data.remove(EXAMPLE_ID)
+def test_removing_what_is_not_there_is_no_error_and_harms_no_neighbour(open_stores: Open) -> None:
+    disk = open_stores().data
+    neighbour = entry(disk, EXAMPLE_ID[:8] + "00" + EXAMPLE_ID[10:])
+    disk.remove(EXAMPLE_ID)
+    assert neighbour.exists()
 
 
 def test_a_directory_is_made_by_one_call_where_its_parent_exists(open_stores: Open) -> None:
