@@ -50,8 +50,13 @@ def test_a_checkout_without_extensions_says_how_to_build_them(tmp_path: Path) ->
     package.mkdir()
     for name in ("__init__.py", "errors.py"):
         (package / name).write_text((ROOT / "kumo_core" / name).read_text())
+    # Without site: an editable install would lend its extensions.
     done = subprocess.run(
-        [sys.executable, "-c", "import kumo_core"], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-S", "-c", "import kumo_core"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1
     assert "make build" in done.stderr
