@@ -53,7 +53,7 @@ lint: build $(VENV)/.dev
 
 bench: build $(VENV)/.dev
 	@packaging/check-tools.sh bench "$(PYTHON)"
-	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-columns=median,ops --quiet
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-max-time=0.2 --benchmark-columns=median,ops --quiet
 	$(BIN)/python -m benchmarks.ratios
 	$(BIN)/python -m benchmarks.loopback
 
