@@ -10,7 +10,7 @@ local yield, resume, create = coroutine.yield, coroutine.resume, coroutine.creat
 local running, status, close = coroutine.running, coroutine.status, coroutine.close
 local isyieldable = coroutine.isyieldable
 local traceback, sethook, getinfo = debug.traceback, debug.sethook, debug.getinfo
-local pack, unpack, rawequal = table.pack, table.unpack, rawequal
+local pack, unpack, concat, rawequal = table.pack, table.unpack, table.concat, rawequal
 local type, error, select, xpcall, pcall, tostring = type, error, select, xpcall, pcall, tostring
 local loadfile, collectgarbage, clock, globals = loadfile, collectgarbage, os.clock, _G
 local overdue, is_verdict, note_trace = host.overdue, host.is_verdict, host.note_trace
@@ -63,6 +63,23 @@ function bridge.fail(text)
   error(line and line .. ': ' .. text or text, 0)
 end
 
+-- Tracebacks -----------------------------------------------------------------------------------
+
+local DEEP, TOP = 200, 12
+
+-- debug.traceback, but for a stack that overflowed: Lua walks that anew for each level it prints, which takes
+-- a second; its top says where it is.
+local function trace(text, level)
+  if not getinfo(DEEP, 'l') then return traceback(text, level + 1) end
+  local lines = { text, 'stack traceback:' }
+  for i = level + 1, level + TOP do
+    local info = getinfo(i, 'Sl')
+    lines[#lines + 1] = ('\t%s:%d:'):format(info.short_src, info.currentline)
+  end
+  lines[#lines + 1] = ('\t... (more than %d levels)'):format(DEEP)
+  return concat(lines, '\n')
+end
+
 -- Limits -------------------------------------------------------------------------------------
 
 local next_collection = 0 -- by the clock of the processor
@@ -84,7 +101,7 @@ local function look_at_clock()
       sethook(look_at_clock, '', SLICE)
       return
     end
-    stopped = traceback(problem, 2)
+    stopped = trace(problem, 2)
   end
   -- Every further instruction fails too: no pcall in a loop can swallow this.
   sethook(look_at_clock, '', 1)
@@ -105,13 +122,13 @@ end
 
 local function explain(e)
   local kind = type(e)
-  if kind == 'string' then return traceback(e, 2) end
+  if kind == 'string' then return trace(e, 2) end
   if kind == 'userdata' then
-    if not is_verdict(e) then note_trace(traceback('', 2)) end
+    if not is_verdict(e) then note_trace(trace('', 2)) end
     return located(e, running())
   end
   local ok, text = pcall(tostring, e)
-  return traceback(ok and text or 'an error object that has no text', 2)
+  return trace(ok and text or 'an error object that has no text', 2)
 end
 
 -- A coroutine that runs one handler after the other: making one costs more than most handlers.

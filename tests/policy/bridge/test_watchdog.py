@@ -45,6 +45,22 @@ def test_a_runaway_handler_is_stopped_and_named(make_policy: Make, body: str) ->
         assert policy.engine.call("good") == "fine"
 
 
+def test_a_stack_that_overflows_is_shown_from_its_top_only(make_policy: Make) -> None:
+    """Lua's own traceback would walk the stack anew for each level that it prints."""
+    policy = make_policy(limits=Limits(handler_seconds=60.0)).load(
+        """
+        local function deeper(n) return 1 + deeper(n + 1) end
+        kumo.on('bad', function() return deeper(1) end)
+        """
+    )
+    with pytest.raises(PolicyError, match="stack overflow") as caught:
+        policy.engine.call("bad")
+    text = str(caught.value)
+    assert "more than 200 levels" in text
+    assert "skipping" not in text
+    assert text.count("init.lua:3:") > 3
+
+
 @pytest.mark.parametrize("body", list(RUNAWAYS.values())[:5], ids=list(RUNAWAYS)[:5])
 def test_a_runaway_script_is_stopped(make_policy: Make, body: str) -> None:
     with pytest.raises(PolicyError, match=r"the script was stopped: it ran for more than 0\.05 s"):
