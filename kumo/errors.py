@@ -132,3 +132,16 @@ class CorruptEntry(SpoolError):  # noqa: N818 - names what was found
 
 class TransportError(KumoError):
     """Connecting, TLS or a time limit failed on a socket."""
+
+    @classmethod
+    def while_binding(cls, listen: str, error: Exception) -> TransportError:
+        """The failure to listen, in KumoMTA's words.
+
+        Args:
+            listen: the address as the policy gave it.
+            error: what the system, or the reading of the address, said.
+        """
+        why = str(error)
+        if isinstance(error, OSError) and error.strerror:
+            why = f"{error.strerror} (os error {error.errno})"
+        return cls(f"failed to bind to {listen}: {why}")

@@ -77,7 +77,7 @@ class HttpServer:
             await web.TCPSite(runner, host, port).start()
         except (OSError, ValueError) as error:
             await runner.cleanup()
-            raise TransportError(f"failed to bind to {config.listen}: {_reason(error)}") from error
+            raise TransportError.while_binding(config.listen, error) from error
         self._runner = runner
         self._addresses = tuple(print_socket_address(ip, port) for ip, port, *_ in runner.addresses)
         for address in self._addresses:
@@ -127,9 +127,3 @@ def _gate(trusted_hosts: CidrSet, body_limit: int) -> Any:
         return await handler(request)
 
     return admit
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror} (os error {error.errno})"
-    return str(error)

@@ -33,16 +33,18 @@ async def bind(listen: str) -> socket.socket:
         found = await asyncio.get_running_loop().getaddrinfo(
             host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
         )
+    except socket.gaierror as error:
+        why = f"failed to lookup address information: {error.strerror}"
+        raise TransportError(f"failed to bind to {listen}: {why}") from error
     except (ValueError, OSError) as error:
-        raise TransportError(f"failed to bind to {listen}: {_reason(error)}") from error
-    last_error: OSError | None = None
+        raise TransportError.while_binding(listen, error) from error
+    last_error = OSError("no address was found")
     for family, _, _, _, address in found:
         try:
             return _listening_socket(family, address)
         except OSError as error:
             last_error = error
-    why = "no address was found" if last_error is None else _reason(last_error)
-    raise TransportError(f"failed to bind to {listen}: {why}") from last_error
+    raise TransportError.while_binding(listen, last_error) from last_error
 
 
 def _listening_socket(family: int, address: tuple[object, ...]) -> socket.socket:
@@ -61,14 +63,6 @@ def _listening_socket(family: int, address: tuple[object, ...]) -> socket.socket
         made.close()
         raise
     return made
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, socket.gaierror):
-        return f"failed to lookup address information: {error.strerror}"
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror} (os error {error.errno})"
-    return str(error)
 
 
 def plain_ip(host: str) -> str:
