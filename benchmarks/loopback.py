@@ -34,6 +34,25 @@ ROOT = Path(__file__).resolve().parent.parent
 KUMOD = [sys.executable, "-m", "kumo", "--policy", str(ROOT / "policy" / "sink.lua")]
 
 # aiosmtpd with a handler that takes the content and forgets it; size limit and port are all it is told.
+# Postfix's sink in C, without policy, trace fields or logs: the floor. It cannot be asked for its port, so
+# one that was free is given to it, and a child says when it listens.
+SMTP_SINK = """
+import os, socket, sys, time
+with socket.create_server(("127.0.0.1", 0)) as free:
+    port = free.getsockname()[1]
+if os.fork() == 0:
+    for _ in range(250):
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            break
+        except OSError:
+            time.sleep(0.02)
+    print(f"smtp listener on 127.0.0.1:{port}", file=sys.stderr, flush=True)
+    os._exit(0)
+user = ["-u", "nobody"] if os.geteuid() == 0 else []
+os.execv(sys.argv[1], [sys.argv[1], *user, f"127.0.0.1:{port}", "1024"])
+"""
+
 AIOSMTPD = """
 import asyncio, sys
 from aiosmtpd.smtp import SMTP
@@ -189,11 +208,11 @@ def table(servers: list[Server], scenarios: list[Scenario]) -> Iterator[str]:
         yield f"{scenario.name:26}{''.join(cells)}{medians[0] / medians[-1]:20.3f}"
 
 
-def find_smtp_source() -> str:
-    """Path of ``smtp-source``, which Debian keeps outside of most users' PATH."""
-    found = shutil.which("smtp-source", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+def find_postfix_tool(name: str) -> str:
+    """Path of ``smtp-source`` or ``smtp-sink``, which Debian keeps outside of most users' PATH."""
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if found is None:
-        raise SystemExit("smtp-source is not installed; it comes with postfix (Debian: apt install postfix)")
+        raise SystemExit(f"{name} is not installed; it comes with postfix (Debian: apt install postfix)")
     return found
 
 
@@ -218,7 +237,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Run the comparison and print its table."""
     options = parse_arguments()
-    smtp_source = find_smtp_source()
+    smtp_source = find_postfix_tool("smtp-source")
     if not options.spread:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # inherited by all that is started below
     scenarios = [
@@ -226,12 +245,15 @@ def main() -> None:
         for scenario in SCENARIOS
         if not options.scenarios or scenario.name in options.scenarios
     ]
+    sink_command = [sys.executable, "-c", SMTP_SINK, find_postfix_tool("smtp-sink")]
     with (
         started("kumod", shlex.split(options.server_command)) as kumod,
+        started("smtp-sink", sink_command) as smtp_sink,
         started("aiosmtpd", [sys.executable, "-c", AIOSMTPD]) as aiosmtpd,
     ):
-        run([kumod, aiosmtpd], smtp_source, scenarios, options.rounds)
-        print("\n".join(table([kumod, aiosmtpd], scenarios)))
+        servers = [kumod, smtp_sink, aiosmtpd]
+        run(servers, smtp_source, scenarios, options.rounds)
+        print("\n".join(table(servers, scenarios)))
 
 
 if __name__ == "__main__":
