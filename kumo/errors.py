@@ -11,8 +11,12 @@
     │  └─ RemoteProtocolError the peer's fault; never leaves a session
     ├─ SpoolError
     │  ├─ SpoolFull           no room: ENOSPC, EDQUOT
+    │  ├─ SpoolUnhealthy      it takes no writes at present: EIO, EROFS
     │  ├─ SpoolLocked         another process has the spool
     │  └─ CorruptEntry        a stored entry that cannot be read back
+    ├─ PrivilegeError         --user cannot be done: unknown user, not root, the kernel refuses
+    ├─ KeySourceError         key material that cannot be had: file, Vault, event
+    ├─ TlsError               key material that cannot be used: malformed, mismatched, expired
     └─ TransportError         connect, TLS, time-out; mapped once, at the socket
 
 Two exceptions stand outside: ``kumo_core.errors.WireSyntaxError`` is a ``ValueError`` (the core
@@ -122,6 +126,10 @@ class SpoolFull(SpoolError):  # noqa: N818 - a state of the disk, named as such
     """No room is left: ENOSPC or EDQUOT."""
 
 
+class SpoolUnhealthy(SpoolError):  # noqa: N818 - a state of the spool, named as such
+    """The spool accepts no writes at present, for another reason than lack of room."""
+
+
 class SpoolLocked(SpoolError):  # noqa: N818 - a state of the spool, named as such
     """Another process holds the spool's lock."""
 
@@ -145,3 +153,15 @@ class TransportError(KumoError):
         if isinstance(error, OSError) and error.strerror:
             why = f"{error.strerror} (os error {error.errno})"
         return cls(f"failed to bind to {listen}: {why}")
+
+
+class PrivilegeError(KumoError):
+    """The process cannot become the user that it was told to run as."""
+
+
+class KeySourceError(KumoError):
+    """Key material that cannot be had. The text names the source and never holds a token or a key."""
+
+
+class TlsError(KumoError):
+    """Key material that makes no TLS context. The text names the source and what is wrong with it."""
