@@ -15,7 +15,9 @@ from kumo._version import KUMOMTA_VERSION, __version__
 from kumo.errors import KumoError
 from kumo.logs import DiagnosticsFormat, configure_diagnostics
 from kumo.server import Server
+from kumo.service import InheritedSockets, ServiceNotifier, drop_privileges
 from kumo.spool import list_spool
+from kumo.validation import ReportFormat, print_report, validate
 
 DEFAULT_POLICY = "/opt/kumomta/etc/policy/init.lua"
 
@@ -32,14 +34,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 after a clean stop, 1 after a failure (with ``Error: …`` on standard error).
         Wrong usage exits with 2.
     """
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.format and not options.validate:
+        parser.error("--format is for --validate")
     try:
+        if options.user is not None:
+            # Ahead of all that opens a file, starts a thread or reads the policy.
+            drop_privileges(options.user)
         configure_diagnostics(
-            os.environ.get("KUMOD_LOG"), DiagnosticsFormat(options.diag_format), options.diag_log_dir
+            os.environ.get("KUMOD_LOG"),
+            DiagnosticsFormat(options.diag_format),
+            # Validating writes nothing.
+            None if options.validate else options.diag_log_dir,
         )
         if options.list_spool is not None:
             return _list_spool(Path(options.list_spool))
-        return _serve(options.policy)
+        if options.validate:
+            return _validate(options.policy, ReportFormat(options.format or ReportFormat.TEXT.value))
+        return _serve(options.policy, options.user)
     except (KumoError, OSError, ValueError) as error:
         print(f"Error: {error}", file=sys.stderr)  # noqa: T201 - the command's own words
         return 1
@@ -53,9 +66,24 @@ def _parser() -> argparse.ArgumentParser:
         "--policy", metavar="FILE", default=DEFAULT_POLICY, help="the Lua policy (default: %(default)s)"
     )
     parser.add_argument(
+        "--validate",
+        action="store_true",
+        help="report everything that is wrong with the policy, and exit with 0 if nothing is, else with 1",
+    )
+    parser.add_argument(
+        "--format",
+        choices=[form.value for form in ReportFormat],
+        help="form of the report of --validate (default: text)",
+    )
+    parser.add_argument(
         "--list-spool",
         metavar="PATH",
         help="print the messages of a spool, one a line, and exit; PATH is the meta spool's folder",
+    )
+    parser.add_argument(
+        "--user",
+        metavar="NAME",
+        help="when started by root, become this user, and keep of root only the right to bind low ports",
     )
     parser.add_argument("--diag-log-dir", metavar="DIR", help="diagnostics go to a file there, not to stderr")
     parser.add_argument(
@@ -70,20 +98,31 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _validate(policy: str, form: ReportFormat) -> int:
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return print_report(runner.run(validate(policy)), form)
+
+
 def _list_spool(path: Path) -> int:
     for entry in list_spool(path):
         print(entry)  # noqa: T201 - the command's output
     return 0
 
 
-def _serve(policy: str) -> int:
+def _serve(policy: str, user: str | None) -> int:
     if not Path(policy).is_file():
         raise FileNotFoundError(f"no policy at {policy}: name one with --policy FILE")
+    # Ahead of all that opens a file: the descriptors are known by their numbers.
+    inherited = InheritedSockets.take()
     _raise_descriptor_limit()
-    if os.geteuid() == 0:
+    if os.geteuid() == 0 and user is None:
         _log.warning("running as root; a port below 1024 is the only thing that needs it")
+    elif not os.access(os.__file__, os.R_OK):
+        folder = Path(os.__file__).parent
+        _log.warning("this user may not read %s: whatever is loaded from there later will fail", folder)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(Server(policy).run())
+        server = Server(policy, inherited=inherited, notifier=ServiceNotifier())
+        return runner.run(server.run())
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

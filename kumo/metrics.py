@@ -261,6 +261,15 @@ class Metrics:
         self.memory_usage = Number(
             "memory_usage", MetricKind.GAUGE, "Octets of memory that this process uses."
         )
+        self.memory_limit = Number(
+            "memory_limit", MetricKind.GAUGE, "Octets of memory above which new sessions are refused."
+        )
+        self.memory_low_thresh = Number(
+            "memory_low_thresh", MetricKind.GAUGE, "Octets of memory above which it counts as low."
+        )
+        self.memory_over_limit_count = Number(
+            "memory_over_limit_count", MetricKind.COUNTER, "Times that memory_usage rose to memory_limit."
+        )
         self.disk_free_bytes = _gauge("disk_free_bytes", "name", "Octets free on a monitored path.")
         self.disk_free_percent = _gauge(
             "disk_free_percent", "name", "Free space of a monitored path in percent."

@@ -14,19 +14,18 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack
 
-import psutil
-
-from kumo.config import LocalLogs
-from kumo.config import Spool as SpoolConfig
+from kumo.config import KeySource, LocalLogs
 from kumo.egress import MaildirDeliverer
 from kumo.errors import ConfigError, KumoError
-from kumo.health import Admission, DiskMonitor, MonitoredPath
+from kumo.health import Admission, DiskMonitor
 from kumo.http import HttpServer
-from kumo.listener import EsmtpServer, ReadBuffer
-from kumo.logs import Logs, find_node_id, set_diagnostics_filter
+from kumo.keys import KeySources
+from kumo.listener import EsmtpServer, Partners, ReadBuffer, largest_read
+from kumo.logs import AccountingLog, Logs, find_node_id, set_diagnostics_filter
 from kumo.maybe_awaitable import is_awaitable
 from kumo.message import Message, SpoolIdSource
 from kumo.metrics import Metrics
+from kumo.monitoring import memory_monitor, monitored_paths, watch_disk, watch_memory, watch_queues
 from kumo.policy import (
     DEFAULT_GLOBS,
     Declarations,
@@ -39,8 +38,10 @@ from kumo.policy import (
     fingerprint,
 )
 from kumo.queue import LoopClock, ScheduledQueues
-from kumo.reception import Reception
+from kumo.reception import Reception, RelayAuthority
+from kumo.service import InheritedSockets, ServiceNotifier
 from kumo.spool import Spool
+from kumo.tls import TlsContexts
 
 _log = logging.getLogger("kumod")
 
@@ -61,19 +62,33 @@ class Server:
 
     Args:
         policy: path of the Lua policy.
+        inherited: listening sockets that the service manager opened.
+        notifier: tells the service manager how it goes.
     """
 
-    def __init__(self, policy: str) -> None:
+    def __init__(
+        self,
+        policy: str,
+        *,
+        inherited: InheritedSockets | None = None,
+        notifier: ServiceNotifier | None = None,
+    ) -> None:
         self._policy = policy
+        self._inherited = inherited or InheritedSockets()
+        self._notifier = notifier or ServiceNotifier()
         self._metrics = Metrics()
         self._ids = SpoolIdSource()
         self._engine = PolicyEngine(
-            spool_ids=self._ids, load_content=self._load_content, on_event=self._note_event
+            spool_ids=self._ids,
+            load_content=self._load_content,
+            load_key=self._load_key,
+            on_event=self._note_event,
         )
+        self._keys = KeySources(self._engine.call)
         self._storage_events = StorageEvents(self._engine)
         self._spool: Spool | None = None
         self._listeners: list[EsmtpServer] = []
-        self._receptions: list[Reception] = []
+        self._reception: Reception | None = None
         self._stopping = asyncio.Event()
 
     async def run(self) -> int:
@@ -85,6 +100,11 @@ class Server:
         Raises:
             KumoError: the policy, the spool, the logs or a port cannot be used.
         """
+        with contextlib.closing(self._notifier):
+            return await self._run()
+
+    async def _run(self) -> int:
+        self._notifier.starting(f"reading {self._policy}")
         self._engine.load(self._policy)
         await self._engine.start()
         declarations = self._engine.declarations
@@ -104,41 +124,50 @@ class Server:
 
     async def _serve(self, declarations: Declarations, stack: AsyncExitStack) -> None:
         """Start everything in order, wait, drain. What fails half-way is undone by the stack."""
-        disk = DiskMonitor(_monitored_paths(declarations))
-        admission = Admission(disk)
-        data, meta = _spool_pair(declarations.spools)
-        spool = self._spool = Spool.open(data, meta, on_full=disk.mark_full)
+        stack.push_async_callback(self._keys.close)
+        memory = memory_monitor(declarations.knobs)
+        disk = DiskMonitor(monitored_paths(declarations))
+        admission = Admission(disk, memory)
+        spool = self._open_spool(declarations, disk)
         stack.push_async_callback(spool.close)
+        admission.spool_fault = lambda: spool.unhealthy_reason
         logs = self._make_logs(declarations.local_logs)
         logs.start()
         stack.push_async_callback(logs.close)
         await disk.start()
         stack.push_async_callback(disk.stop)
+        await memory.start()
+        stack.push_async_callback(memory.stop)
         deliverer = MaildirDeliverer(os.uname().nodename)
         stack.callback(deliverer.close)
-        queues = ScheduledQueues(
-            QueueEvents(self._engine),
-            spool,
-            logs,
-            deliverer,
-            self._metrics,
-            LoopClock(asyncio.get_running_loop()),
-        )
-        self._watch_metrics(queues, disk)
+        clock = LoopClock(asyncio.get_running_loop())
+        queues = ScheduledQueues(QueueEvents(self._engine), spool, logs, deliverer, self._metrics, clock)
+        watch_queues(self._metrics, queues)
+        watch_disk(self._metrics, disk)
+        watch_memory(self._metrics, memory)
         stack.push_async_callback(queues.shutdown)
         await self._start_http(declarations, admission, stack)
-        await self._start_listeners(declarations, admission, logs, spool, queues)
+        await self._start_listeners(declarations, admission, logs, spool, queues, stack)
+        self._inherited.close()
         admission.is_spool_ready = True
         await queues.start()
         async with _background(
             self._enumerate(spool, queues), self._watch_configuration(declarations, queues)
         ):
             _log.info("initialization complete")
+            self._notifier.ready(self._status)
             await self._stopping.wait()
+            self._notifier.stopping("shutting down")
             admission.is_shutting_down = True
             # A session that waits for a full log disk would keep the daemon up; its message is stored.
             logs.release_waiters()
             await self._drain_listeners()
+
+    def _open_spool(self, declarations: Declarations, disk: DiskMonitor) -> Spool:
+        self._notifier.starting("opening the spool")
+        by_name = {spool.name: spool for spool in declarations.spools}
+        self._spool = Spool.open(by_name["data"], by_name["meta"], on_full=disk.mark_full)
+        return self._spool
 
     def _make_logs(self, configs: Sequence[LocalLogs]) -> Logs:
         environment = os.environ
@@ -149,7 +178,7 @@ class Server:
         self, declarations: Declarations, admission: Admission, stack: AsyncExitStack
     ) -> None:
         for config in declarations.http_listeners:
-            http = HttpServer(config, admission.liveness, self._metrics)
+            http = HttpServer(config, admission.liveness, self._metrics, claim=self._inherited.claim)
             await http.start()
             stack.push_async_callback(http.stop)
 
@@ -160,44 +189,38 @@ class Server:
         logs: Logs,
         spool: Spool,
         queues: ScheduledQueues,
+        stack: AsyncExitStack,
     ) -> None:
-        read_buffer = ReadBuffer(
-            max((config.data_buffer_size for config in declarations.listeners), default=1)
-        )
+        accounting_log = AccountingLog(declarations.acct_log)
+        accounting_log.start()
+        stack.push_async_callback(accounting_log.close)
+        tls = TlsContexts(self._keys.load)
+        stack.push_async_callback(tls.close)
         session_events = SessionEvents(self._engine)
-        reception_events = ReceptionEvents(self._engine)
+        relay_authority = RelayAuthority(session_events)
+        self._reception = Reception(
+            ReceptionEvents(self._engine), relay_authority, spool, queues, logs, self._ids.new_id
+        )
+        partners = Partners(
+            policy=session_events,
+            receiver=self._reception,
+            relay_authority=relay_authority,
+            admission=admission,
+            rejection_log=logs,
+            accounting_log=accounting_log,
+            metrics=self._metrics,
+            tls=tls,
+            read_buffer=ReadBuffer(max(map(largest_read, declarations.listeners), default=1)),
+        )
         for config in declarations.listeners:
-            reception = Reception(config, reception_events, spool, queues, logs, self._ids.new_id)
-            listener = EsmtpServer(
-                config,
-                policy=session_events,
-                receiver=reception,
-                admission=admission,
-                rejection_log=logs,
-                metrics=self._metrics,
-                read_buffer=read_buffer,
-            )
+            listener = EsmtpServer(config, partners, claim=self._inherited.claim)
             self._listeners.append(listener)
-            self._receptions.append(reception)
             try:
                 await listener.start()
             except BaseException:
                 for started in self._listeners:
                     started.close()
                 raise
-
-    def _watch_metrics(self, queues: ScheduledQueues, disk: DiskMonitor) -> None:
-        metrics = self._metrics
-        process = psutil.Process()
-        metrics.memory_usage.watch(lambda: process.memory_info().rss)
-        metrics.message_count.watch(lambda: sum(queues.counts().values()))
-        metrics.scheduled_count.watch(queues.counts)
-        metrics.scheduled_count_total.watch(lambda: sum(queues.counts().values()))
-        metrics.scheduled_queue_count.watch(lambda: len(queues.counts()))
-        metrics.disk_free_bytes.watch(lambda: {s.name: s.free_bytes for s in disk.samples})
-        metrics.disk_free_percent.watch(lambda: {s.name: s.free_percent for s in disk.samples})
-        metrics.disk_free_inodes.watch(lambda: {s.name: s.free_inodes for s in disk.samples})
-        metrics.disk_free_inodes_percent.watch(lambda: {s.name: s.free_inodes_percent for s in disk.samples})
 
     # --- while it runs --------------------------------------------------------------------------
 
@@ -240,6 +263,13 @@ class Server:
         self._metrics.lua_event_started[event] += 1
         self._metrics.lua_event_latency[event].observe(seconds)
 
+    def _load_key(self, source: KeySource) -> Awaitable[bytes]:
+        return self._keys.load(source)
+
+    def _status(self) -> str:
+        sessions = sum(listener.session_count for listener in self._listeners)
+        return f"serving, {sessions} sessions"
+
     def _load_content(self, message: Message) -> Awaitable[None]:
         if self._spool is None:
             raise RuntimeError("no spool yet")
@@ -255,8 +285,8 @@ class Server:
 
     def _lose_patience(self) -> None:
         """Drop the connections still open and wait for policy no longer; what is being stored is kept."""
-        for reception in self._receptions:
-            reception.hurry()
+        if self._reception is not None:
+            self._reception.hurry()
         for listener in self._listeners:
             listener.close()
 
@@ -270,6 +300,7 @@ class Server:
         while pending:
             sessions = sum(listener.session_count for listener in self._listeners)
             _log.info("still waiting for %d sessions", sessions)
+            self._notifier.stopping(f"still waiting for {sessions} sessions")
             _, pending = await asyncio.wait({drains}, timeout=_REPORT_INTERVAL)
         await drains
 
@@ -306,24 +337,3 @@ async def _background(*work: Coroutine[None, None, None]) -> AsyncIterator[None]
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         _log.error("a background task failed", exc_info=error)
-
-
-def _spool_pair(spools: Sequence[SpoolConfig]) -> tuple[SpoolConfig, SpoolConfig]:
-    by_name = {spool.name: spool for spool in spools}
-    return by_name["data"], by_name["meta"]
-
-
-def _monitored_paths(declarations: Declarations) -> list[MonitoredPath]:
-    """Spool and log folders, by the names that KumoMTA's metrics give them."""
-    folders: list[tuple[str, str, SpoolConfig | LocalLogs]] = [
-        (f"{spool.name} spool", spool.path, spool) for spool in declarations.spools
-    ]
-    for logs in declarations.local_logs:
-        directories = {logs.log_dir, *(of.log_dir or logs.log_dir for of in logs.per_record.values())}
-        folders += [(f"log dir {directory}", directory, logs) for directory in sorted(directories)]
-    return [
-        MonitoredPath(
-            name=name, path=path, min_free_space=of.min_free_space, min_free_inodes=of.min_free_inodes
-        )
-        for name, path, of in folders
-    ]

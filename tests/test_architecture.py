@@ -21,8 +21,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("kumo.egress", "kumo.policy"),
     ("kumo.queue",),
     ("kumo.reception",),
-    ("kumo.listener", "kumo.http"),
-    ("kumo.server", "kumo.cli", "kumo.__main__"),
+    ("kumo.listener", "kumo.http", "kumo.service"),
+    ("kumo.server", "kumo.cli", "kumo.monitoring", "kumo.validation", "kumo.__main__"),
 )
 
 LAYER_OF = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
@@ -32,7 +32,7 @@ OPEN_LAYERS = {1, 9}
 
 ONLY_IN = {
     "lupa": {"kumo.policy"},
-    "socket": {"kumo.listener", "kumo.http", "kumo.egress"},
+    "socket": {"kumo.listener", "kumo.http", "kumo.egress", "kumo.service"},
     "ssl": {"kumo.tls"},
 }
 

@@ -1,11 +1,13 @@
 """What a policy may configure: one frozen dataclass for each KumoMTA constructor, and its values."""
 
-from kumo.config.cidr import CidrSet, IPAddress, parse_network, unmapped
+from kumo.config.acct_log import AcctLog
+from kumo.config.cidr import CidrMap, CidrSet, IPAddress, parse_network, unmapped
 from kumo.config.duration import format_duration, parse_duration
-from kumo.config.esmtp_listener import BatchHandling, EsmtpListener, LineEndings
+from kumo.config.esmtp_listener import BatchHandling, EsmtpListener, LineEndings, ListenerOverrides
 from kumo.config.http_listener import HttpListener
 from kumo.config.key_source import KeyData, KeyEvent, KeyFile, KeySource, KeyVault
 from kumo.config.kinds import Duration, Kind, Unsigned
+from kumo.config.listener_domain import ListenerDomain, ReportHandling
 from kumo.config.local_logs import ANY_RECORD_TYPE, RECORD_TYPES, LocalLogs, RecordParameters
 from kumo.config.min_free import MinFree
 from kumo.config.queue import (
@@ -26,7 +28,9 @@ from kumo.config.trace_headers import TraceHeaders
 __all__ = [
     "ANY_RECORD_TYPE",
     "RECORD_TYPES",
+    "AcctLog",
     "BatchHandling",
+    "CidrMap",
     "CidrSet",
     "CustomLuaProtocol",
     "Duration",
@@ -40,6 +44,8 @@ __all__ = [
     "KeyVault",
     "Kind",
     "LineEndings",
+    "ListenerDomain",
+    "ListenerOverrides",
     "LocalLogs",
     "MaildirProtocol",
     "MinFree",
@@ -48,6 +54,7 @@ __all__ = [
     "QueueStrategy",
     "RecordParameters",
     "RefreshStrategy",
+    "ReportHandling",
     "SmtpProtocol",
     "Spool",
     "SpoolKind",

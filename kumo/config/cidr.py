@@ -1,4 +1,4 @@
-"""Sets of networks, strictly parsed.
+"""Sets and maps of networks, strictly parsed.
 
 ``ipaddress`` parses (py-radix alone takes ``127.1`` and ``0x7f.1``), py-radix looks up and keeps
 the two families apart: a trie that mixes them has matched ``::1`` against ``0.0.0.0/0``, which
@@ -8,11 +8,14 @@ makes a relay list an open relay. IPv4-mapped IPv6 peers count as IPv4.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Generic, TypeVar
 
 import radix
 
 _ANY = ("0.0.0.0/0", "::/0")
+
+V = TypeVar("V")
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -28,17 +31,18 @@ def unmapped(address: IPAddress) -> IPAddress:
     return address
 
 
-def parse_network(text: str) -> tuple[str, ...]:
+def parse_network(text: str, *, names_nearest: bool = True) -> tuple[str, ...]:
     """Check one CIDR text.
 
     Args:
         text: ``any``, an IP literal, or ``IP/length`` whose host bits are zero.
+        names_nearest: whether the error asks for the network that was meant.
 
     Returns:
         Canonical prefixes: two for ``any``, else one.
 
     Raises:
-        ValueError: KumoMTA's words for what is wrong, with a suggestion where only host bits are set.
+        ValueError: KumoMTA's words for what is wrong; where only host bits are set it may name the network.
     """
     if text == "any":
         return _ANY
@@ -61,7 +65,8 @@ def parse_network(text: str) -> tuple[str, ...]:
         )
     network = ipaddress.ip_network((address, length), strict=False)
     if network.network_address != address:
-        raise ValueError(f"{_invalid(text, 'host part of address was not zero')}. Did you mean {network}?")
+        problem = _invalid(text, "host part of address was not zero")
+        raise ValueError(f"{problem}. Did you mean {network}?" if names_nearest else problem)
     return (str(_unmapped_network(network)),)
 
 
@@ -143,3 +148,58 @@ class CidrSet:
 
     def __repr__(self) -> str:
         return f"CidrSet({list(self._entries)!r})"
+
+
+class CidrMap(Generic[V]):
+    """An immutable map from networks of both families to values; the longest prefix decides.
+
+    Two keys may be the same network in other words, such as ``any`` and ``0.0.0.0/0``: then the one that
+    names it wins over ``any``, and otherwise the later in the alphabet, as Lua's tables have no order.
+
+    Args:
+        entries: values by CIDR text, as ``parse_network`` takes them.
+
+    Raises:
+        ValueError: names every bad key, joined by ``, ``, each as ``{key}: {key} is not …``.
+    """
+
+    __slots__ = ("_entries", "_tree")
+
+    def __init__(self, entries: Mapping[str, V]) -> None:
+        self._entries = dict(entries)
+        self._tree = radix.Radix()
+        problems: list[str] = []
+        for text in sorted(entries, key=lambda key: (key != "any", key)):
+            try:
+                prefixes = parse_network(text, names_nearest=False)
+            except ValueError as error:
+                problems.append(f"{text}: {error}")
+                continue
+            for prefix in prefixes:
+                self._tree.add(prefix).data["value"] = entries[text]
+        if problems:
+            raise ValueError(", ".join(problems))
+
+    def get(self, ip: str) -> V | None:
+        """The value of the longest prefix that holds an IP (text without port); None when none does."""
+        node = self._tree.search_best(packed=unmapped(ipaddress.ip_address(ip)).packed)
+        if node is None:
+            return None
+        value: V = node.data["value"]
+        return value
+
+    def items(self) -> Iterable[tuple[str, V]]:
+        """CIDR texts and values, as given."""
+        return self._entries.items()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CidrMap) and self._entries == other._entries
+
+    # Values may be unhashable; nobody needs a map as a key.
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"CidrMap({self._entries!r})"

@@ -29,6 +29,10 @@ class Kind(enum.Enum):
     """Table whose key names the protocol; becomes a ``QueueProtocol``."""
     SOCKET_ADDRESS = "a socket address"
     """``host:port``; kept as text after its grammar was checked."""
+    LISTENER_OVERRIDES = "a map of CIDR blocks"
+    """Table of CIDR text to listener parameters; becomes ``CidrMap[ListenerOverrides]``."""
+    REPORT_HANDLING = "a boolean value or one of 'Ignore', 'LogThenDrop' or 'LogThenRelay'"
+    """Boolean or one of the words; becomes ``ReportHandling``."""
     THROTTLE = "a throttle"
     """Throttle text such as ``100/s``; kept as text after its grammar was checked."""
 

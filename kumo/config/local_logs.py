@@ -78,13 +78,22 @@ class LocalLogs:
     min_free_inodes: Annotated[MinFree, Kind.MIN_FREE] = DEFAULT_MIN_FREE
 
     def __post_init__(self) -> None:
-        if self.compression_level not in _ZSTD_LEVELS:
-            raise ValueError(
-                f"invalid value: integer `{self.compression_level}`, expected a zstd level "
-                f"from {_ZSTD_LEVELS[0]} to {_ZSTD_LEVELS[-1]}"
-            )
+        check_zstd_level(self.compression_level)
         known = (*RECORD_TYPES, ANY_RECORD_TYPE)
         for name in self.per_record:
             if name not in known:
                 alternatives = ", ".join(f"`{record_type}`" for record_type in known)
                 raise ValueError(f"unknown variant `{name}`, expected one of {alternatives}")
+
+
+def check_zstd_level(level: int) -> None:
+    """Make sure that zstd knows a compression level.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if level not in _ZSTD_LEVELS:
+        raise ValueError(
+            f"invalid value: integer `{level}`, expected a zstd level "
+            f"from {_ZSTD_LEVELS[0]} to {_ZSTD_LEVELS[-1]}"
+        )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -35,12 +36,21 @@ class HttpServer:
         config: its parameters.
         liveness: asked at each liveness check; None when all is well, else why not.
         metrics: what ``/metrics`` shows.
+        claim: gives a listening socket that somebody else opened, for a family and an address as the
+            resolver has them; None where there is none.
 
     Source: KumoMTA manual, kumo.start_http_listener.
     """
 
-    def __init__(self, config: HttpListener, liveness: Callable[[], str | None], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        config: HttpListener,
+        liveness: Callable[[], str | None],
+        metrics: Metrics,
+        claim: Callable[[int, tuple[Any, ...]], socket.socket | None] | None = None,
+    ) -> None:
         self._config = config
+        self._claim = claim
         self._liveness = liveness
         self._metrics = metrics
         self._runner: web.AppRunner | None = None
@@ -74,7 +84,9 @@ class HttpServer:
         await runner.setup()
         try:
             host, port = parse_socket_address(config.listen)
-            await web.TCPSite(runner, host, port).start()
+            claimed = await self._claimed(host, port)
+            site = web.TCPSite(runner, host, port) if claimed is None else web.SockSite(runner, claimed)
+            await site.start()
         except (OSError, ValueError) as error:
             await runner.cleanup()
             raise TransportError.while_binding(config.listen, error) from error
@@ -82,6 +94,14 @@ class HttpServer:
         self._addresses = tuple(print_socket_address(ip, port) for ip, port, *_ in runner.addresses)
         for address in self._addresses:
             _logger.info("http listener on %s", address)
+
+    async def _claimed(self, host: str, port: int) -> socket.socket | None:
+        """A socket that was opened for one of the host's addresses before this process began."""
+        if self._claim is None:
+            return None
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        claims = (self._claim(family, address) for family, _, _, _, address in found)
+        return next((claimed for claimed in claims if claimed is not None), None)
 
     async def stop(self) -> None:
         """Stop serving; requests in hand are finished or, after two seconds, dropped. Idempotent."""

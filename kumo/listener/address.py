@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
+from typing import Any
 
 from kumo.config import parse_socket_address
 from kumo.errors import TransportError
@@ -15,12 +17,17 @@ BACKLOG = 1024
 """Connections the kernel completes ahead of ``accept``."""
 
 
-async def bind(listen: str) -> socket.socket:
+Claim = Callable[[int, tuple[Any, ...]], socket.socket | None]
+"""Gives a listening socket that was opened elsewhere, for a family and an address of the resolver's."""
+
+
+async def bind(listen: str, claim: Claim | None = None) -> socket.socket:
     """Bind and listen on the first address of ``listen`` that can be had.
 
     Args:
         listen: as ``parse_socket_address`` takes it; a host name goes to the system's resolver, off the
             event loop's thread.
+        claim: asked for each address before any is bound; what it gives is used as it is.
 
     Returns:
         A listening, non-blocking TCP socket; the caller closes it.
@@ -38,6 +45,10 @@ async def bind(listen: str) -> socket.socket:
         raise TransportError(f"failed to bind to {listen}: {why}") from error
     except (ValueError, OSError) as error:
         raise TransportError.while_binding(listen, error) from error
+    if claim is not None:
+        for family, _, _, _, address in found:
+            if (claimed := claim(family, address)) is not None:
+                return claimed
     last_error = OSError("no address was found")
     for family, _, _, _, address in found:
         try:

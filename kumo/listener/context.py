@@ -9,19 +9,57 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from kumo.config import EsmtpListener
+from kumo.config import EsmtpListener, ListenerOverrides
 from kumo.listener.address import plain_ip
-from kumo.listener.interfaces import Admission, Receiver, RejectionLog, SessionPolicy
+from kumo.listener.interfaces import (
+    AccountingLog,
+    Admission,
+    Receiver,
+    RejectionLog,
+    RelayAuthority,
+    SessionPolicy,
+)
+from kumo.listener.parameters import EffectiveParameters, matching_blocks, merge
 from kumo.listener.read_buffer import COMMAND_OCTETS, ReadBuffer
-from kumo.listener.relay import RelayRule
+from kumo.listener.relay import RelayCheck
+from kumo.listener.session_settings import SessionSettings
 from kumo.message import Connection, print_socket_address
 from kumo.metrics import ESMTP_LISTENER, Metrics
-from kumo.smtp import SessionParameters
+from kumo.tls import TlsContexts
 
 if TYPE_CHECKING:
     from kumo.listener.esmtp_protocol import EsmtpProtocol
+
+_MOST_SETTINGS = 1024
+"""Sets of parameters that are kept; a configuration with more of them works some out anew."""
+
+
+class Partners(NamedTuple):
+    """Whom a listener asks and tells.
+
+    Args:
+        policy: asked at each step of a session.
+        receiver: takes finished transactions.
+        relay_authority: knows who may relay.
+        admission: says whether sessions may begin.
+        rejection_log: gets refused replies.
+        accounting_log: gets attempts to authenticate.
+        metrics: counts.
+        tls: makes the contexts of handshakes.
+        read_buffer: memory for reads, shared with the other listeners of this process.
+    """
+
+    policy: SessionPolicy
+    receiver: Receiver
+    relay_authority: RelayAuthority
+    admission: Admission
+    rejection_log: RejectionLog
+    accounting_log: AccountingLog
+    metrics: Metrics
+    tls: TlsContexts
+    read_buffer: ReadBuffer
 
 
 class ListenerContext:
@@ -29,22 +67,18 @@ class ListenerContext:
 
     Args:
         config: the listener's parameters.
-        policy: asked at each step of a session.
-        receiver: takes finished transactions.
-        admission: says whether sessions may begin.
-        rejection_log: gets refused replies.
-        metrics: counts.
-        read_buffer: memory for reads, shared with the other listeners of this process.
+        partners: whom it asks and tells.
     """
 
     __slots__ = (
-        "_parameters",
-        "_rewriting_parameters",
+        "_config",
+        "_fixed_settings",
+        "_read_buffer",
         "_services",
+        "_settings",
+        "accounting_log",
         "admission",
-        "client_timeout",
         "command_view",
-        "content_view",
         "hostname",
         "is_shutting_down",
         "loop",
@@ -54,47 +88,39 @@ class ListenerContext:
         "policy",
         "receiver",
         "rejection_log",
-        "relay_rule",
+        "relay_check",
         "sessions",
+        "tls",
     )
 
-    def __init__(
-        self,
-        config: EsmtpListener,
-        *,
-        policy: SessionPolicy,
-        receiver: Receiver,
-        admission: Admission,
-        rejection_log: RejectionLog,
-        metrics: Metrics,
-        read_buffer: ReadBuffer,
-    ) -> None:
+    def __init__(self, config: EsmtpListener, partners: Partners) -> None:
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time
-        self.policy = policy
-        self.receiver = receiver
-        self.admission = admission
-        self.rejection_log = rejection_log
-        self.metrics = metrics
-        self.relay_rule = RelayRule(config.relay_hosts)
-        self.hostname = config.hostname or socket.gethostname()
-        self.client_timeout = config.client_timeout
-        self.command_view = read_buffer.view(COMMAND_OCTETS)
-        self.content_view = read_buffer.view(config.data_buffer_size)
+        self.policy = partners.policy
+        self.receiver = partners.receiver
+        self.admission = partners.admission
+        self.rejection_log = partners.rejection_log
+        self.accounting_log = partners.accounting_log
+        self.metrics = partners.metrics
+        self.tls = partners.tls
+        self.relay_check = RelayCheck(partners.relay_authority, partners.policy)
+        self.hostname = config.hostname or own_hostname()
+        """The listener's own, before any override."""
+        self.command_view = partners.read_buffer.view(COMMAND_OCTETS)
         self.sessions: set[EsmtpProtocol] = set()
         """Connections that are open, and closed ones whose message is still being stored."""
         self.is_shutting_down = False
         self.on_empty: asyncio.Event | None = None
-        self._parameters = _session_parameters(config, self.hostname, rewrites_replies=False)
-        self._rewriting_parameters = _session_parameters(config, self.hostname, rewrites_replies=True)
+        self._config = config
+        self._read_buffer = partners.read_buffer
         self._services: dict[str, str] = {}
-
-    def session_parameters(self) -> SessionParameters:
-        """Parameters of a session that begins now; policy may change between two sessions."""
-        return self._rewriting_parameters if self.policy.rewrites_replies else self._parameters
+        self._settings: dict[tuple[int, ...], SessionSettings] = {}
+        # Where addresses change nothing, a connection is not to pay for a look at them.
+        is_fixed = config.peer is None and config.via is None
+        self._fixed_settings = self._settings_of("", "") if is_fixed else None
 
     def new_connection(self, peer: tuple[str, int], local: tuple[str, int]) -> Connection:
-        """Describe a connection.
+        """Describe a connection; its parameters are still to come from ``settings_for``.
 
         Args:
             peer: address and port of the client, as the kernel gives them.
@@ -106,9 +132,27 @@ class ListenerContext:
             "reception_protocol": "ESMTP",
             "received_via": print_socket_address(local_ip, local[1]),
             "received_from": print_socket_address(peer_ip, peer[1]),
-            "hostname": self.hostname,
         }
         return Connection(peer_ip, peer[1], local_ip, local[1], new_session_id(), self.hostname, meta)
+
+    def settings_for(self, connection: Connection) -> SessionSettings:
+        """What the configuration gives to a connection between the addresses it has now."""
+        return self._fixed_settings or self._settings_of(connection.peer_ip, connection.local_ip)
+
+    def settings_with(
+        self, settings: SessionSettings, overrides: ListenerOverrides, connection: Connection
+    ) -> SessionSettings:
+        """What policy makes of a connection's settings.
+
+        Args:
+            settings: what holds so far.
+            overrides: policy's answer; its ``peer`` and ``via`` count as well.
+            connection: whose addresses choose among these.
+        """
+        blocks = matching_blocks(overrides, connection.peer_ip, connection.local_ip)
+        if blocks == [_NO_OVERRIDES]:
+            return settings
+        return SessionSettings(merge(settings.listener, blocks), own_hostname(), self._read_buffer)
 
     def service_of(self, via: str) -> str:
         """The label ``service`` that counts what came in at a local address, given as ``IP:port``."""
@@ -123,22 +167,31 @@ class ListenerContext:
         if self.on_empty is not None and not self.sessions:
             self.on_empty.set()
 
+    def _settings_of(self, peer_ip: str, local_ip: str) -> SessionSettings:
+        blocks = matching_blocks(self._config, peer_ip, local_ip)
+        # Blocks live as long as the configuration, so that the same identity is the same block.
+        key = tuple(map(id, blocks))
+        settings = self._settings.get(key)
+        if settings is None:
+            own_name = own_hostname()
+            listener, meta = merge(self._config, blocks)
+            effective = EffectiveParameters(listener, {"hostname": own_name, **meta})
+            settings = SessionSettings(effective, own_name, self._read_buffer)
+            if len(self._settings) < _MOST_SETTINGS:
+                self._settings[key] = settings
+        return settings
+
+
+_NO_OVERRIDES = ListenerOverrides()
+
+
+def own_hostname() -> str:
+    """The name of this host, for listeners that are given none."""
+    return socket.gethostname()
+
 
 def new_session_id() -> str:
     """A dashed version 4 UUID, at a third of the price of ``str(uuid.uuid4())``."""
     digits = os.urandom(16).hex()
     variant = "89ab"[int(digits[16], 16) & 3]  # RFC 9562 §4.1
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
-
-
-def _session_parameters(config: EsmtpListener, hostname: str, *, rewrites_replies: bool) -> SessionParameters:
-    return SessionParameters(
-        hostname=hostname,
-        banner=config.banner,
-        client_timeout=config.client_timeout,
-        line_length_hard_limit=config.line_length_hard_limit,
-        max_message_size=config.max_message_size,
-        max_recipients_per_message=config.max_recipients_per_message,
-        max_messages_per_connection=config.max_messages_per_connection,
-        rewrites_replies=rewrites_replies,
-    )

@@ -1,8 +1,8 @@
 """One SMTP connection: the shell between a transport and a ``ServerSession``.
 
 Octets go into the session, its events go to policy, reception and logs, their verdicts back into it, its
-replies out to the transport. Time limits, back-pressure and shutting down are here; no rule of SMTP is.
-``EsmtpServer`` makes one for each connection it accepts.
+replies out to the transport. No rule of SMTP is here. ``EsmtpServer`` makes one for each connection it
+accepts.
 """
 
 from __future__ import annotations
@@ -13,15 +13,22 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from kumo.errors import KumoError, LocalProtocolError, Rejection
-from kumo.listener.flow_control import CHECK_INTERVAL, FlowControl
+from kumo.errors import KumoError, LocalProtocolError, Rejection, SpoolUnhealthy
+from kumo.listener.authentication import AuthenticationAttempt
+from kumo.listener.changing_connection import ChangingConnection
+from kumo.listener.client_identity import note_tls
+from kumo.listener.flow_control import FlowControl
+from kumo.listener.proxy_header import ProxyHeader
 from kumo.listener.read_buffer import COMMAND_OCTETS
-from kumo.listener.relay import relaying_denied
+from kumo.listener.starting_tls import SecuredTransport, TlsStart
+from kumo.listener.timed_connection import LINGER
 from kumo.maybe_awaitable import MaybeAwaitable, is_awaitable
 from kumo.metrics import ESMTP_LISTENER, TOTAL
 from kumo.smtp import (
+    ClientAddressReceived,
     ConnectionOpened,
     ContentReceived,
+    CredentialsReceived,
     GreetingReceived,
     MailReceived,
     RecipientReceived,
@@ -29,6 +36,8 @@ from kumo.smtp import (
     ReplyRefused,
     ServerSession,
     SessionEnded,
+    TlsRequested,
+    TlsStarting,
 )
 
 if TYPE_CHECKING:
@@ -37,12 +46,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("kumod.listener")
 
-LINGER: Final = 2.0
-"""Seconds a connection that we ended stays open for reading. Closing a socket that holds unread octets
-resets it, and the reset overtakes the 421 that says why."""
 
-
-class EsmtpProtocol(asyncio.BufferedProtocol):
+class EsmtpProtocol(ChangingConnection):
     """One connection.
 
     Args:
@@ -51,56 +56,21 @@ class EsmtpProtocol(asyncio.BufferedProtocol):
         local: those of our end.
     """
 
-    # Thousands of idle connections keep one of these each, and no buffer.
     __slots__ = (
-        "_connection",
         "_content_since",
-        "_context",
-        "_flow",
         "_has_ended",
-        "_has_eof",
         "_has_new_greeting",
-        "_is_closing",
-        "_is_held_back",
-        "_is_relay_host",
         "_is_storing",
-        "_linger_until",
-        "_may_linger",
         "_processing_since",
-        "_service",
-        "_session",
-        "_timer",
         "_transaction_since",
-        "_transport",
-        "_verdict",
-        "_view",
-        "_writable_since",
     )
 
     def __init__(self, context: ListenerContext, peer: tuple[str, int], local: tuple[str, int]) -> None:
-        self._context = context
-        self._connection: Connection = context.new_connection(peer, local)
-        self._service = context.service_of(self._connection.meta["received_via"])
-        # Set by connection_made, gone after connection_lost.
-        self._transport: asyncio.Transport | None = None
-        self._flow: FlowControl | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._session: ServerSession | None = None
-        # Reading and writing.
-        self._view = context.command_view
-        self._has_eof = False
-        self._is_held_back = False
-        self._is_closing = False
-        self._may_linger = False
-        self._linger_until = 0.0
-        self._writable_since = 0.0
-        # What policy or reception is asked just now.
-        self._verdict: asyncio.Future[Any] | None = None
-        self._is_storing = False
+        super().__init__(context, peer, local)
         # The session so far.
+        self._is_storing = False
         self._has_ended = False
         self._has_new_greeting = False
-        self._is_relay_host: bool | None = None
         self._transaction_since = 0.0
         self._content_since: float | None = None
         self._processing_since = 0.0
@@ -114,15 +84,13 @@ class EsmtpProtocol(asyncio.BufferedProtocol):
         metrics.connection_count[ESMTP_LISTENER] += 1
         metrics.total_connection_count[ESMTP_LISTENER] += 1
         now = context.now()
+        settings = self._settings
         self._transport = stream = cast("asyncio.Transport", transport)
-        self._flow = FlowControl(stream, context.client_timeout)
-        self._session = ServerSession(context.session_parameters(), now)
-        self._timer = context.loop.call_later(context.client_timeout, self._on_timer)
+        self._flow = FlowControl(stream, settings.client_timeout)
+        parameters = settings.session_parameters(rewrites_replies=context.policy.rewrites_replies)
+        self._session = ServerSession(parameters, now)
+        self._timer = context.loop.call_later(settings.client_timeout, self._on_timer)
         self._pump(now)
-
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the loop's signature
-        """Where the next read goes: the memory that all connections share."""
-        return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what was read."""
@@ -130,11 +98,10 @@ class EsmtpProtocol(asyncio.BufferedProtocol):
         if session is None or self._is_closing:
             return
         now = self._context.now()
-        session.receive_data(self._view, now, 0, nbytes)
         if self._verdict is not None:
-            # One read more than the session can use now is kept, no second one.
-            self._hold_back()
+            self._take_early(session, nbytes, now)
             return
+        session.receive_data(self._view, now, 0, nbytes)
         self._pump(now)
         if nbytes > COMMAND_OCTETS and not session.is_reading:
             # Commands may stand behind the content: enough to keep, even without one read more.
@@ -146,42 +113,31 @@ class EsmtpProtocol(asyncio.BufferedProtocol):
         session = self._session
         if session is None or self._is_closing:
             return False
+        if self._header is not None:
+            self._drop("it closed before its PROXY header was complete")
+            return False
+        if self._shakes_hands:
+            return False
         now = self._context.now()
         session.receive_eof(now)
         if self._verdict is None:
             self._pump(now)
-        return True
-
-    def pause_writing(self) -> None:
-        """Stop reading from a peer that does not read."""
-        flow = self._flow
-        if flow is not None:
-            flow.is_writing_paused = True
-            flow.watch_writing(self._context.now())
-            self._hold_back()
-            self._look_again_after(CHECK_INTERVAL)
-
-    def resume_writing(self) -> None:
-        """Read on: the peer has read."""
-        flow = self._flow
-        if flow is not None:
-            flow.is_writing_paused = False
-            # While we did not read, the peer could not show that it is there.
-            self._writable_since = self._context.now()
-            self._let_go_on()
+        # With TLS there is no half-closed connection.
+        return self._connection.tls_protocol_version is None
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the loop's signature
-        """Let go of everything, except for a message that is being stored."""
+        """Let go of everything, except for a message that is being stored. Idempotent."""
         context = self._context
         if self._transport is not None:
             context.metrics.connection_count[ESMTP_LISTENER] -= 1
         if self._timer is not None:
             self._timer.cancel()
-        self._transport = self._flow = self._timer = self._session = None
+        self._transport = self._flow = self._timer = self._session = self._header = None
         verdict = self._verdict
         if verdict is None:
             context.forget(self)
-        elif not self._is_storing:
+        elif not (self._is_storing or self._shakes_hands):
+            # A handshake ends by itself when its connection does.
             verdict.cancel()
 
     # --- called by the server ---------------------------------------------------------------------
@@ -190,6 +146,10 @@ class EsmtpProtocol(asyncio.BufferedProtocol):
         """Tell the client with 421 that the daemon stops, at the first moment that allows it."""
         session, flow = self._session, self._flow
         if session is None or flow is None:
+            return
+        if self._header is not None or self._shakes_hands:
+            # Nothing can be told to a client that is not spoken with in SMTP.
+            self._drop("shutting down")
             return
         now = self._context.now()
         # A peer that does not read must not keep the daemon from ending.
@@ -230,7 +190,7 @@ class EsmtpProtocol(asyncio.BufferedProtocol):
         elif session.is_receiving_content:
             if self._content_since is None:
                 self._content_since = now
-                self._view = self._context.content_view
+                self._view = self._settings.content_view
         else:
             self._content_since = None
             self._view = self._context.command_view
@@ -246,7 +206,13 @@ class EsmtpProtocol(asyncio.BufferedProtocol):
             session.refuse_connection(refusal)
             return
         policy = context.policy
-        self._ask(session, lambda connection, _: policy.on_connection_accepted(connection), None)
+        if self._settings.listener.require_proxy_protocol:
+            self._header = header = ProxyHeader(context.loop)
+            self._ask(session, self._begin_behind_proxy, header)
+        elif policy.has_dynamic_parameters:
+            self._ask(session, self._begin, None)
+        else:
+            self._ask(session, lambda connection, _: policy.on_connection_accepted(connection), None)
 
     def _greeted(self, session: ServerSession, event: GreetingReceived) -> None:
         self._has_new_greeting = True
@@ -258,15 +224,17 @@ class EsmtpProtocol(asyncio.BufferedProtocol):
         self._ask(session, self._context.policy.on_mail_from, event.sender)
 
     def _recipient(self, session: ServerSession, event: RecipientReceived) -> None:
-        may_relay = self._is_relay_host
-        if may_relay is None:
-            may_relay = self._is_relay_host = self._context.relay_rule.is_relay_host(self._connection)
-        if not may_relay:
-            session.refuse(relaying_denied(self._connection))
+        if not self._may_relay:
+            self._ask(session, self._check_relay, event)
         elif event.over_limit:
             session.accept()
         else:
             self._ask(session, self._context.policy.on_rcpt_to, event.recipient)
+
+    def _check_relay(self, connection: Connection, event: RecipientReceived) -> MaybeAwaitable[None]:
+        relay = self._context.relay_check
+        self._may_relay = relay.is_free(connection, event)
+        return relay.judge(connection, event)
 
     def _content(self, session: ServerSession, event: ContentReceived) -> None:
         context = self._context
@@ -282,6 +250,44 @@ class EsmtpProtocol(asyncio.BufferedProtocol):
         self._ask(session, context.receiver.receive, event)
         if self._verdict is None:
             self._processed()
+
+    def _client_address(self, session: ServerSession, event: ClientAddressReceived) -> None:
+        self._ask(session, self._change_client, event)
+
+    def _credentials(self, session: ServerSession, event: CredentialsReceived) -> None:
+        context = self._context
+        attempt = AuthenticationAttempt(self._connection, event)
+        self._ask(session, lambda _, credentials: attempt.decide(context.policy, credentials), event)
+        # The reply goes first: now, at the end of this turn of the loop, or when the verdict is there.
+        if self._verdict is None:
+            context.loop.call_soon(attempt.record, context.accounting_log)
+        else:
+            self._verdict.add_done_callback(lambda _: attempt.record(context.accounting_log))
+
+    def _tls_requested(self, session: ServerSession, _event: TlsRequested) -> None:
+        self._tls = start = TlsStart(self._settings.client_timeout)
+        contexts, identity = self._context.tls, self._settings.tls_identity
+        self._ask(session, lambda *_: start.prepare(contexts, identity), None)
+
+    def _tls_starting(self, session: ServerSession, _event: TlsStarting) -> None:
+        transport, flow, start = self._transport, self._flow, self._tls
+        if transport is None or flow is None or start is None:
+            return
+        if self._context.is_shutting_down:
+            # A client that keeps silent now would keep the daemon up.
+            self._drop("shutting down")
+            return
+        # In this order: a ClientHello that comes while we still read would be taken for a command.
+        flow.stop_reading()
+        transport.write(session.data_to_send())
+        if flow.is_writing_paused:
+            # asyncio's TLS layer has to see a transport's writing pause from its beginning.
+            self._drop("it starts TLS without reading the replies before")
+            return
+        self._verdict = handshake = self._context.loop.create_task(
+            start.shake_hands(transport, self), name="handshake"
+        )
+        handshake.add_done_callback(self._tls_started)
 
     def _pending(self, session: ServerSession, event: ReplyPending) -> None:
         rewrite = self._context.policy.rewrite_response
@@ -316,6 +322,34 @@ class EsmtpProtocol(asyncio.BufferedProtocol):
         metrics = self._context.metrics
         metrics.smtpsrv_process_data_duration.observe(perf_counter() - self._processing_since)
         metrics.smtpsrv_transaction_duration.observe(self._context.now() - self._transaction_since)
+
+    # --- TLS --------------------------------------------------------------------------------------
+
+    def _tls_started(self, handshake: asyncio.Task[SecuredTransport]) -> None:
+        """Go on inside TLS, or end the connection."""
+        self._verdict = None
+        session, start, carrier = self._session, self._tls, self._transport
+        error = asyncio.CancelledError() if handshake.cancelled() else handshake.exception()
+        if isinstance(error, KumoError):
+            _logger.info("%s: %s", self._connection.peer, error)
+        elif error is not None and not isinstance(error, asyncio.CancelledError):
+            self._report(error)
+        has_ended = error is not None or self._is_closing or self._has_eof
+        if session is None or start is None or carrier is None or has_ended:
+            self.abort()
+            # A TLS layer that is still shaking hands tells nobody that its connection was lost.
+            self.connection_lost(None)
+            return
+        now = self._context.now()
+        self._transport, tls = handshake.result()
+        note_tls(self._connection, tls)
+        self._flow = FlowControl(self._transport, self._settings.client_timeout, carrier)
+        self._is_held_back = self._has_new_greeting = self._may_relay = False
+        self._tls = None
+        session.tls_started(now=now)
+        if start.early:
+            session.receive_data(start.early, now)
+        self._pump(now)
 
     # --- verdicts ---------------------------------------------------------------------------------
 
@@ -364,96 +398,18 @@ class EsmtpProtocol(asyncio.BufferedProtocol):
     def _deny(self, session: ServerSession, error: BaseException, now: float | None) -> None:
         if isinstance(error, Rejection):
             session.refuse(error, now=now)
+            return
+        self._report(error)
+        if isinstance(error, SpoolUnhealthy):
+            text = f"4.3.2 {self._settings.hostname} the spool is not accepting writes. Try later"
+            session.refuse(Rejection(421, text), now=now)
         else:
-            self._report(error)
             session.fail(_reason(error))
 
     def _report(self, error: BaseException) -> None:
         # A KumoError says all there is; of anything else the traceback is wanted.
         trace = None if isinstance(error, KumoError) else error
         _logger.error("%s: session fails: %s", self._connection.peer, _reason(error), exc_info=trace)
-
-    # --- reading, closing, time -------------------------------------------------------------------
-
-    def _hold_back(self) -> None:
-        flow = self._flow
-        if flow is not None and not (self._has_eof or self._is_closing):
-            self._is_held_back = True
-            flow.stop_reading()
-
-    def _let_go_on(self) -> None:
-        flow = self._flow
-        if not self._is_held_back or flow is None or flow.is_writing_paused:
-            return
-        if self._verdict is None and not self._has_eof:
-            self._is_held_back = False
-            flow.resume_reading()
-
-    def _close(self, now: float) -> None:
-        """Close once everything is written; first let a peer that may still be sending read why."""
-        transport, flow = self._transport, self._flow
-        if self._is_closing or transport is None or flow is None:
-            return
-        self._is_closing = True
-        if not flow.is_writing_paused:
-            flow.watch_writing(now)
-        if self._may_linger and not self._has_eof:
-            self._linger_until = now + LINGER
-            self._let_go_on()
-            transport.write_eof()
-            self._look_again_after(LINGER)
-        else:
-            transport.close()
-            # The timer stays: it ends a close that waits for a peer who does not read.
-
-    def _look_again_after(self, seconds: float) -> None:
-        """Bring the timer forward."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._context.loop.call_later(
-            min(seconds, self._context.client_timeout), self._on_timer
-        )
-
-    def _on_timer(self) -> None:
-        """See whether a limit has passed. Nobody re-arms the timer meanwhile: a command costs no timer."""
-        fired = self._timer
-        seconds = self._enforce_limits(self._context.now())
-        if seconds is not None and self._timer is fired:
-            self._timer = self._context.loop.call_later(seconds, self._on_timer)
-
-    def _enforce_limits(self, now: float) -> float | None:
-        """End what has lasted too long.
-
-        Returns:
-            Seconds until the next look; None when the connection was ended.
-        """
-        session, flow, transport = self._session, self._flow, self._transport
-        if session is None or flow is None or transport is None:
-            return None
-        if flow.is_writing_paused or (self._is_closing and flow.has_unsent):
-            give_up_at = flow.give_up_at(now)
-            if now < give_up_at:
-                return min(give_up_at - now, CHECK_INTERVAL)
-            _logger.info("%s: dropped: it does not read what we send", self._connection.peer)
-            transport.abort()
-            return None
-        if self._is_closing:
-            if now < self._linger_until:
-                return self._linger_until - now
-            transport.abort()
-            return None
-        deadline = session.deadline
-        if deadline is None:
-            return self._context.client_timeout
-        deadline = max(deadline, self._writable_since + self._context.client_timeout)
-        if now < deadline:
-            return deadline - now
-        if flow.has_unsent:
-            transport.abort()
-            return None
-        session.handle_timeout(now)
-        self._pump(now)
-        return LINGER
 
 
 def _reason(error: BaseException) -> str:
@@ -466,6 +422,10 @@ _ACTIONS: Final[dict[type, Callable[[EsmtpProtocol, ServerSession, Any], None]]]
     MailReceived: EsmtpProtocol._mail,  # noqa: SLF001
     RecipientReceived: EsmtpProtocol._recipient,  # noqa: SLF001
     ContentReceived: EsmtpProtocol._content,  # noqa: SLF001
+    ClientAddressReceived: EsmtpProtocol._client_address,  # noqa: SLF001
+    CredentialsReceived: EsmtpProtocol._credentials,  # noqa: SLF001
+    TlsRequested: EsmtpProtocol._tls_requested,  # noqa: SLF001
+    TlsStarting: EsmtpProtocol._tls_starting,  # noqa: SLF001
     ReplyPending: EsmtpProtocol._pending,  # noqa: SLF001
     ReplyRefused: EsmtpProtocol._refused,  # noqa: SLF001
     SessionEnded: EsmtpProtocol._ended,  # noqa: SLF001

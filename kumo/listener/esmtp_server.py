@@ -9,20 +9,23 @@ import asyncio
 import contextlib
 import logging
 import socket
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 from kumo.config import EsmtpListener
-from kumo.errors import LocalProtocolError
+from kumo.errors import KumoError, LocalProtocolError
 from kumo.listener.acceptor import Acceptor
-from kumo.listener.address import bind, plain_ip
-from kumo.listener.context import ListenerContext
+from kumo.listener.address import Claim, bind, plain_ip
+from kumo.listener.context import ListenerContext, Partners, own_hostname
 from kumo.listener.esmtp_protocol import EsmtpProtocol
-from kumo.listener.interfaces import Admission, Receiver, RejectionLog, SessionPolicy
-from kumo.listener.read_buffer import ReadBuffer
+from kumo.listener.parameters import possible_parameters
+from kumo.listener.session_settings import tls_identity
+from kumo.maybe_awaitable import is_awaitable
 from kumo.message import print_socket_address
-from kumo.metrics import ESMTP_LISTENER, Metrics
+from kumo.metrics import ESMTP_LISTENER
 from kumo.smtp import Reply
+from kumo.tls import ServerIdentity
 
 _logger = logging.getLogger("kumod.listener")
 
@@ -35,45 +38,23 @@ class EsmtpServer:
 
     Args:
         config: its parameters.
-        policy: asked at each step of a session.
-        receiver: takes finished transactions.
-        admission: says whether sessions may begin.
-        rejection_log: gets refused replies.
-        metrics: counts.
-        read_buffer: memory for reads; all listeners of a process are given the same one.
+        partners: whom it asks and tells; the same for all listeners of a process.
+        claim: gives sockets that the service manager opened for us; what it gives is not bound again.
 
     Source: KumoMTA manual, kumo.start_esmtp_listener.
     """
 
-    def __init__(
-        self,
-        config: EsmtpListener,
-        *,
-        policy: SessionPolicy,
-        receiver: Receiver,
-        admission: Admission,
-        rejection_log: RejectionLog,
-        metrics: Metrics,
-        read_buffer: ReadBuffer,
-    ) -> None:
+    def __init__(self, config: EsmtpListener, partners: Partners, *, claim: Claim | None = None) -> None:
         self._config = config
-        self._metrics = metrics
-        self._make_context = partial(
-            ListenerContext,
-            config,
-            policy=policy,
-            receiver=receiver,
-            admission=admission,
-            rejection_log=rejection_log,
-            metrics=metrics,
-            read_buffer=read_buffer,
-        )
+        self._partners = partners
+        self._claim = claim
         self._context: ListenerContext | None = None
         self._acceptor: Acceptor | None = None
         self._local: tuple[str, int] | None = None
         self._too_many = b""
         self._connecting: set[asyncio.Task[Any]] = set()
         self._addresses: tuple[str, ...] = ()
+        self._preloading: asyncio.Task[None] | None = None
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -93,8 +74,8 @@ class EsmtpServer:
         """
         if self._context is not None:
             raise LocalProtocolError("the listener was started already")
-        listening = await bind(self._config.listen)
-        self._context = context = self._make_context()
+        listening = await bind(self._config.listen, self._claim)
+        self._context = context = ListenerContext(self._config, self._partners)
         busy = f"4.3.2 {context.hostname} too many concurrent sessions. Try later"
         self._too_many = Reply(421, busy).encode()
         ip, port = listening.getsockname()[:2]
@@ -104,9 +85,13 @@ class EsmtpServer:
         self._acceptor = Acceptor(context.loop, listening, self._admit)
         for address in self._addresses:
             _logger.info("smtp listener on %s", address)
+        self._preloading = context.loop.create_task(self._preload(), name="preload")
 
     def stop_accepting(self) -> None:
         """Close the listening socket. Sessions go on. Idempotent."""
+        if self._preloading is not None:
+            self._preloading.cancel()
+            self._preloading = None
         if self._acceptor is not None:
             self._acceptor.close()
             self._acceptor = None
@@ -136,6 +121,19 @@ class EsmtpServer:
             for session in tuple(self._context.sessions):
                 session.abort()
 
+    async def _preload(self) -> None:
+        """Make the contexts of every certificate in the configuration: a mistake is to show now, in the log.
+
+        The listener serves meanwhile, and without TLS afterwards if need be.
+        """
+        for identity in _configured_identities(self._config, own_hostname()):
+            try:
+                made = self._partners.tls.server_context(identity)
+                if is_awaitable(made):
+                    await made
+            except KumoError as error:
+                _logger.error("smtp listener on %s cannot do TLS: %s", self._addresses[0], error)  # noqa: TRY400 - it says all there is
+
     def _admit(self, accepted: socket.socket, peer: tuple[Any, ...]) -> None:
         context = self._context
         if context is None or len(context.sessions) >= self._config.max_connections:
@@ -164,10 +162,21 @@ class EsmtpServer:
 
     def _turn_away(self, accepted: socket.socket) -> None:
         """Answer one connection too many, without waiting for anything."""
-        self._metrics.total_connections_denied[ESMTP_LISTENER] += 1
+        self._partners.metrics.total_connections_denied[ESMTP_LISTENER] += 1
         with accepted, contextlib.suppress(OSError):
             accepted.setblocking(False)
             accepted.send(self._too_many)
             accepted.shutdown(socket.SHUT_WR)
             # What was sent ahead of the banner would turn the close into a reset.
             accepted.recv(4096)
+
+
+def _configured_identities(config: EsmtpListener, own_name: str) -> Iterator[ServerIdentity]:
+    """Those for which the configuration names any source, each once."""
+    seen: list[ServerIdentity] = []
+    for effective in possible_parameters(config):
+        identity = tls_identity(effective, own_name)
+        has_sources = identity.certificate or identity.private_key or identity.client_ca
+        if has_sources and identity not in seen:
+            seen.append(identity)
+            yield identity

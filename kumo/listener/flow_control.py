@@ -20,12 +20,16 @@ class FlowControl:
     Args:
         transport: the connection's transport.
         time_limit: seconds that unsent octets may stand still.
+        carrier: with TLS, the transport beneath: what is encrypted already waits there.
     """
 
-    __slots__ = ("_still_since", "_time_limit", "_transport", "_unsent", "is_writing_paused")
+    __slots__ = ("_carrier", "_still_since", "_time_limit", "_transport", "_unsent", "is_writing_paused")
 
-    def __init__(self, transport: asyncio.Transport, time_limit: float) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, time_limit: float, carrier: asyncio.Transport | None = None
+    ) -> None:
         self._transport = transport
+        self._carrier = carrier
         self._time_limit = time_limit
         self._unsent = 0
         self._still_since = 0.0
@@ -38,8 +42,12 @@ class FlowControl:
         Args:
             now: the loop's time in seconds.
         """
-        self._unsent = self._transport.get_write_buffer_size()
+        self._unsent = self._unsent_octets()
         self._still_since = now
+
+    def limit_time(self, time_limit: float) -> None:
+        """Replace the time limit, in seconds; what stands still now has stood still for as long as before."""
+        self._time_limit = time_limit
 
     def lose_patience(self, now: float, time_limit: float) -> None:
         """Let unsent octets stand still for no longer than a shorter limit, counted from now.
@@ -60,7 +68,7 @@ class FlowControl:
         Returns:
             The loop's time; the limit counts anew whenever something went out.
         """
-        unsent = self._transport.get_write_buffer_size()
+        unsent = self._unsent_octets()
         if unsent < self._unsent:
             self._still_since = now
         self._unsent = unsent
@@ -69,7 +77,7 @@ class FlowControl:
     @property
     def has_unsent(self) -> bool:
         """Whether octets wait for the peer to read."""
-        return self._transport.get_write_buffer_size() > 0
+        return self._unsent_octets() > 0
 
     def stop_reading(self) -> None:
         """Take no more octets from the peer."""
@@ -78,3 +86,7 @@ class FlowControl:
     def resume_reading(self) -> None:
         """Take octets again."""
         self._transport.resume_reading()
+
+    def _unsent_octets(self) -> int:
+        unsent = self._transport.get_write_buffer_size()
+        return unsent if self._carrier is None else unsent + self._carrier.get_write_buffer_size()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from kumo.config import ListenerOverrides
 from kumo.maybe_awaitable import MaybeAwaitable
-from kumo.message import Connection
+from kumo.message import Authenticated, Connection
 from kumo.smtp import ContentReceived, EnvelopeAddress, Reply
 
 
@@ -15,6 +16,17 @@ class SessionPolicy(Protocol):
     @property
     def rewrites_replies(self) -> bool:
         """Whether ``smtp_server_rewrite_response`` has a handler; asked once per session."""
+
+    @property
+    def has_dynamic_parameters(self) -> bool:
+        """Whether ``smtp_server_get_dynamic_parameters`` has a handler."""
+
+    def get_dynamic_parameters(self, connection: Connection) -> MaybeAwaitable[ListenerOverrides]:
+        """``smtp_server_get_dynamic_parameters``; asked only if it has a handler."""
+
+    @property
+    def has_listener_domains(self) -> bool:
+        """Whether ``get_listener_domain`` has a handler; if not, addresses alone decide who may relay."""
 
     def on_connection_accepted(self, connection: Connection) -> MaybeAwaitable[None]:
         """``smtp_server_connection_accepted``."""
@@ -30,10 +42,40 @@ class SessionPolicy(Protocol):
     def on_rcpt_to(self, connection: Connection, recipient: EnvelopeAddress) -> MaybeAwaitable[None]:
         """``smtp_server_rcpt_to``; comes after the relay check."""
 
+    def on_auth_plain(
+        self, connection: Connection, authz_id: str, authn_id: str, password: str
+    ) -> MaybeAwaitable[Authenticated | None]:
+        """``smtp_server_auth_plain``; None: no, also when there is no handler or it said nothing."""
+
     def rewrite_response(
         self, connection: Connection, reply: Reply, command: str | None
     ) -> MaybeAwaitable[Reply | None]:
         """``smtp_server_rewrite_response``; never raises: a failing handler is logged and gives None."""
+
+
+class RelayDisposition(Protocol):
+    """What a peer may do with a sender and a recipient."""
+
+    @property
+    def may_relay(self) -> bool:
+        """Whether mail may go on to the recipient."""
+
+    @property
+    def takes_recipient(self) -> bool:
+        """Whether RCPT is accepted: to relay, or because reports to the domain are wanted."""
+
+
+class RelayAuthority(Protocol):
+    """Who may relay; ``kumo.reception`` implements it."""
+
+    def disposition(
+        self, connection: Connection, sender: EnvelopeAddress, recipient: EnvelopeAddress
+    ) -> MaybeAwaitable[RelayDisposition]:
+        """What the peer may do.
+
+        Raises:
+            PolicyError: policy failed, or refused, which it may not here.
+        """
 
 
 class Receiver(Protocol):
@@ -72,3 +114,16 @@ class RejectionLog(Protocol):
         recipient: EnvelopeAddress | None,
     ) -> None:
         """Write a Rejection record; never waits."""
+
+
+class AccountingLog(Protocol):
+    """Where attempts to authenticate are recorded; ``kumo.logs`` implements it."""
+
+    def log_authentication(self, connection: Connection, identity: str, *, success: bool) -> None:
+        """Write an Authentication record, after ``connection.auth_info`` was brought up to date; never waits.
+
+        Args:
+            connection: the session.
+            identity: the ``authn_id`` that was tried.
+            success: policy's answer.
+        """

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from kumo.config import LocalLogs
+from kumo.config import AcctLog, LocalLogs
 from kumo.logs.segment import Destination, FileCalls, Segment
 
 _WRITE_SIZE = 256 * 1024
@@ -48,7 +48,11 @@ class Channel:
     )
 
     def __init__(
-        self, config: LocalLogs, clock: Callable[[], int], monotonic: Callable[[], float], files: FileCalls
+        self,
+        config: LocalLogs | AcctLog,
+        clock: Callable[[], int],
+        monotonic: Callable[[], float],
+        files: FileCalls,
     ) -> None:
         self.directory = config.log_dir
         self.submitted = 0

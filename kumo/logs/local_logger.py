@@ -6,8 +6,9 @@ the logger is made.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -29,6 +30,8 @@ from kumo.message import Message
 _LOGGER = logging.getLogger("kumod.logs")
 
 _CONSTRUCTOR = "kumo.configure_local_logs"
+_AT_ONCE = 50
+"""Records of one report that are made before others have their turn."""
 _FILTER_FAILED = "event %s failed; the record is not logged to %s"
 
 
@@ -60,6 +63,7 @@ class LocalLogger:
         "_headers",
         "_is_wanted",
         "_meta",
+        "_out_of_band",
         "_plans",
         "_selects",
         "_writer",
@@ -80,11 +84,16 @@ class LocalLogger:
         self._headers = HeaderSelection(config.headers)
         self._selects = bool(self._meta or self._headers)
         self._plans = _make_plans(config)
+        # Whoever wants a notification's Reception gets its OOB records, whatever `enable` says of those.
+        self._out_of_band = _make_plan(config, _own_name(config, RecordType.OOB))
 
     @property
     def directories(self) -> list[str]:
         """All folders that it may write to."""
-        return sorted({plan.destination.directory for plan in self._plans.values() if plan is not None})
+        plans = [plan for plan in self._plans.values() if plan is not None]
+        if self._plans[RecordType.RECEPTION] is not None:
+            plans.append(self._out_of_band)
+        return sorted({plan.destination.directory for plan in plans})
 
     def lift_back_pressure(self) -> None:
         """Make nobody wait for room from now on; ``SegmentWriter.release_waiters`` wakes who does."""
@@ -107,6 +116,29 @@ class LocalLogger:
                 return None
         return self._write(plan, record, message)
 
+    async def offer_report(
+        self, record: LogRecord, message: Message, results: Iterable[LogRecord], *, is_dropped: bool
+    ) -> None:
+        """Write the records about a delivery status notification, or none of them.
+
+        Args:
+            record: its Reception record, whose switch and filter decide for all.
+            message: the notification.
+            results: OOB records.
+            is_dropped: not to write the Reception record itself.
+        """
+        plan = self._plans[record.type]
+        if plan is None or not await self._admits(message):
+            return
+        record = self._with_selection(record, message)
+        if not is_dropped:
+            await self._submit_when_there_is_room(plan, _print_record(plan, record))
+        for number, result in enumerate(results, 1):
+            line = _print_record(self._out_of_band, replace(result, meta=record.meta, headers=record.headers))
+            await self._submit_when_there_is_room(self._out_of_band, line)
+            if not number % _AT_ONCE:
+                await asyncio.sleep(0)
+
     def offer_rejection(self, record: LogRecord, meta: dict[str, Any]) -> None:
         """Write a record that has no message, or not; never waits, drops it when there is no room at all.
 
@@ -126,6 +158,16 @@ class LocalLogger:
         if line is not None:
             self._writer.submit(self._channel, plan.destination, plan.header, line)
 
+    async def _admits(self, message: Message) -> bool:
+        if self._is_wanted is None:
+            return True
+        try:
+            verdict = self._is_wanted(message)
+            return await verdict if is_awaitable(verdict) else verdict
+        except Exception:
+            _LOGGER.exception(_FILTER_FAILED, self._filter_event, self._channel.directory)
+            return False
+
     async def _offer_later(
         self, verdict: Awaitable[bool], plan: _Plan, record: LogRecord, message: Message
     ) -> None:
@@ -141,11 +183,7 @@ class LocalLogger:
 
     def _write(self, plan: _Plan, record: LogRecord, message: Message) -> MaybeAwaitable[None]:
         if self._selects:
-            record = replace(
-                record,
-                meta=self._meta.select(message.meta),
-                headers=self._headers.select(message) if self._headers else {},
-            )
+            record = self._with_selection(record, message)
         line = _print_record(plan, record)
         if line is None:
             return None
@@ -154,7 +192,16 @@ class LocalLogger:
         self._writer.submit(self._channel, plan.destination, plan.header, line)
         return None
 
-    async def _submit_when_there_is_room(self, plan: _Plan, line: bytes) -> None:
+    def _with_selection(self, record: LogRecord, message: Message) -> LogRecord:
+        return replace(
+            record,
+            meta=self._meta.select(message.meta),
+            headers=self._headers.select(message) if self._headers else {},
+        )
+
+    async def _submit_when_there_is_room(self, plan: _Plan, line: bytes | None) -> None:
+        if line is None:
+            return
         while self._channel.is_full:
             await self._writer.progress()
         self._writer.submit(self._channel, plan.destination, plan.header, line)
@@ -171,17 +218,23 @@ def _print_record(plan: _Plan, record: LogRecord) -> bytes | None:
 
 
 def _make_plans(config: LocalLogs) -> dict[RecordType, _Plan | None]:
-    default = _make_plan(config, ANY_RECORD_TYPE)
-    return {
-        kind: _make_plan(config, kind.value) if kind.value in config.per_record else default
-        for kind in RecordType
+    by_name = {
+        name: _make_plan(config, name) if _parameters(config, name).enable else None
+        for name in (*config.per_record, ANY_RECORD_TYPE)
     }
+    return {kind: by_name[_own_name(config, kind)] for kind in RecordType}
 
 
-def _make_plan(config: LocalLogs, name: str) -> _Plan | None:
-    parameters = config.per_record.get(name, RecordParameters())
-    if not parameters.enable:
-        return None
+def _own_name(config: LocalLogs, kind: RecordType) -> str:
+    return kind.value if kind.value in config.per_record else ANY_RECORD_TYPE
+
+
+def _parameters(config: LocalLogs, name: str) -> RecordParameters:
+    return config.per_record.get(name, RecordParameters())
+
+
+def _make_plan(config: LocalLogs, name: str) -> _Plan:
+    parameters = _parameters(config, name)
     suffix = parameters.suffix or ""
     if "/" in suffix or "\0" in suffix:
         raise ConfigError(

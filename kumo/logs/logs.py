@@ -15,18 +15,22 @@ from kumo.errors import ConfigError
 from kumo.logs.channel import Channel
 from kumo.logs.interfaces import Outcome, RecordFilter
 from kumo.logs.local_logger import LocalLogger
-from kumo.logs.record import (
-    LogRecord,
-    expiration_record,
-    outcome_records,
+from kumo.logs.queue_records import expiration_record, message_record, outcome_records
+from kumo.logs.record import LogRecord, RecordType, make_response
+from kumo.logs.segment import FileCalls, prepare_directory
+from kumo.logs.session_records import (
+    feedback_record,
+    out_of_band_records,
     reception_record,
     rejection_record,
 )
-from kumo.logs.segment import FileCalls, prepare_directory
 from kumo.logs.writer import SegmentWriter
 from kumo.maybe_awaitable import MaybeAwaitable
-from kumo.message import Connection, Message
+from kumo.message import Connection, DeliveryStatus, FeedbackReport, Message
 from kumo.smtp import EnvelopeAddress, Reply
+
+DEFERRED_INJECTION_PROTOCOL = "DeferredSmtpInjection"
+"""KumoMTA's word for policy's deferred event as a delivery protocol."""
 
 
 class Logs:
@@ -113,21 +117,50 @@ class Logs:
         """
         await self._writer.written()
 
-    def log_reception(self, message: Message, connection: Connection, queue: str) -> MaybeAwaitable[None]:
+    def log_reception(
+        self,
+        message: Message,
+        connection: Connection,
+        queue: str,
+        *,
+        feedback: FeedbackReport | None = None,
+        delivery_status: DeliveryStatus | None = None,
+        is_dropped_report: bool = False,
+    ) -> MaybeAwaitable[None]:
         """Write a Reception record; waits only for a filter or for room.
 
         Args:
             message: as it will be queued.
             connection: the session it came in on.
             queue: the queue's name.
+            feedback: makes it a Feedback record, and ``delivery_status`` is not looked at.
+            delivery_status: adds an OOB record for each recipient that failed, to each logger that wants
+                the Reception record.
+            is_dropped_report: with ``delivery_status``: not to write the Reception record itself.
 
         Raises:
             RuntimeError: the logs are closed.
         """
         if not self._loggers:
             return None
-        record = reception_record(message, connection, queue, node_id=self._node_id, now=self._clock())
-        return self._offer(record, message)
+        now = self._clock()
+        record = reception_record(message, connection, queue, node_id=self._node_id, now=now)
+        if feedback is not None:
+            return self._offer(feedback_record(record, feedback), message)
+        if delivery_status is None:
+            return self._offer(record, message)
+        waits = [
+            logger.offer_report(
+                record,
+                message,
+                out_of_band_records(
+                    message, connection, queue, delivery_status, node_id=self._node_id, now=now
+                ),
+                is_dropped=is_dropped_report,
+            )
+            for logger in self._loggers
+        ]
+        return _all_of(waits)
 
     def log_rejection(
         self,
@@ -187,6 +220,72 @@ class Logs:
             record = expiration_record(message, queue, text, node_id=self._node_id, now=self._clock())
             await self._write_through([record], message)
 
+    async def log_bounce(
+        self, message: Message, queue: str, code: int, text: str, *, delivery_protocol: str | None = None
+    ) -> None:
+        """Write a Bounce record: a message is given up; returns once it has reached the file.
+
+        Args:
+            message: with the recipients that are given up.
+            queue: the scheduled queue's name.
+            code: reply code.
+            text: why; an enhanced code before it is split off.
+            delivery_protocol: KumoMTA's word, where an attempt was made.
+
+        Raises:
+            RuntimeError: the logs are closed.
+            OSError: they were closed meanwhile and could not be written.
+        """
+        await self._log_decision(RecordType.BOUNCE, message, queue, code, text, delivery_protocol)
+
+    async def log_transient_failure(
+        self, message: Message, queue: str, code: int, text: str, *, delivery_protocol: str | None = None
+    ) -> None:
+        """Write a TransientFailure record: a message is tried again; returns once it has reached the file.
+
+        Args:
+            message: with the recipients that failed.
+            queue: the scheduled queue's name.
+            code: reply code.
+            text: why; an enhanced code before it is split off.
+            delivery_protocol: KumoMTA's word, where an attempt was made.
+
+        Raises:
+            RuntimeError: the logs are closed.
+            OSError: they were closed meanwhile and could not be written.
+        """
+        await self._log_decision(RecordType.TRANSIENT_FAILURE, message, queue, code, text, delivery_protocol)
+
+    async def log_deferred_injection_rebind(self, message: Message, queue: str) -> None:
+        """Write a DeferredInjectionRebind record; returns once it has reached the file.
+
+        Args:
+            message: as it goes on.
+            queue: the name of the queue that it goes to.
+
+        Raises:
+            RuntimeError: the logs are closed.
+            OSError: they were closed meanwhile and could not be written.
+        """
+        await self._log_decision(
+            RecordType.DEFERRED_INJECTION_REBIND, message, queue, 250, "ok", DEFERRED_INJECTION_PROTOCOL
+        )
+
+    async def _log_decision(
+        self, kind: RecordType, message: Message, queue: str, code: int, text: str, protocol: str | None
+    ) -> None:
+        if self._loggers:
+            record = message_record(
+                kind,
+                message,
+                queue,
+                make_response(code, text, None),
+                node_id=self._node_id,
+                now=self._clock(),
+                delivery_protocol=protocol,
+            )
+            await self._write_through([record], message)
+
     async def _write_through(self, records: Iterable[LogRecord], message: Message) -> None:
         for record in records:
             pending = self._offer(record, message)
@@ -201,5 +300,5 @@ class Logs:
         return _all_of(waits) if waits else None
 
 
-async def _all_of(waits: list[Awaitable[None]]) -> None:
+async def _all_of(waits: Iterable[Awaitable[None]]) -> None:
     await asyncio.gather(*waits)

@@ -41,10 +41,17 @@ class FileCalls:
 
 
 class Destination(NamedTuple):
-    """Where lines go: one file at a time is open for a folder and a suffix."""
+    """Where lines go: one file at a time is open for each.
+
+    Args:
+        directory: folder.
+        suffix: end of the files' names.
+        prefix: their beginning, before the time.
+    """
 
     directory: str
     suffix: str
+    prefix: str = ""
 
 
 class Segment:
@@ -172,11 +179,11 @@ def prepare_directory(directory: str) -> None:
 
 
 def _make_file(destination: Destination, clock: Callable[[], int], files: FileCalls) -> tuple[str, int]:
-    directory, suffix = destination
+    directory, suffix, prefix = destination
     Path(directory).mkdir(parents=True, exist_ok=True)
     nanoseconds = clock()
     for _ in range(_NAME_TRIES):
-        path = f"{directory}/{print_segment_stamp(nanoseconds)}{suffix}"
+        path = f"{directory}/{prefix}{print_segment_stamp(nanoseconds)}{suffix}"
         try:
             return path, files.open(path, _NEW_FILE, 0o666)
         except FileExistsError:

@@ -40,6 +40,7 @@ class SegmentWriter:
         channels: all that lines will be submitted for.
         monotonic: seconds that no clock adjustment moves.
         retry_interval: seconds after which a failed write is tried again.
+        droppable: what the records are called that find no room and cannot wait.
     """
 
     def __init__(
@@ -48,10 +49,12 @@ class SegmentWriter:
         *,
         monotonic: Callable[[], float] = time.monotonic,
         retry_interval: float = 1.0,
+        droppable: str = "rejections",
     ) -> None:
         self._channels = tuple(channels)
         self._monotonic = monotonic
         self._retry_interval = retry_interval
+        self._droppable = droppable
         self._queue: deque[_Line | _Waiter] = deque()
         self._thread = threading.Thread(target=self._run, name="kumo-logs", daemon=True)
         self._wake = threading.Event()
@@ -258,7 +261,7 @@ class SegmentWriter:
         if count and (is_last or now - self._drops_reported_at >= _REPORT_INTERVAL):
             self._dropped += count
             self._drops_reported_at = now
-            _LOGGER.error("%d rejections are not logged: too many records wait", count)
+            _LOGGER.error("%d %s are not logged: too many records wait", count, self._droppable)
 
     def _give_up(self, error: Exception) -> None:
         _LOGGER.error("log records are lost: %d at least; the last error was: %s", self.backlog, error)

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from kumo.config import EsmtpListener, ListenerDomain
+from kumo.message.auth_info import AuthInfo
+
+_DEFAULTS = EsmtpListener()
+
 
 @dataclass(slots=True)
 class Connection:
@@ -19,6 +24,13 @@ class Connection:
         local_ip: address of the accepted socket.
         local_port: its port.
         session_id: dashed UUID version 4, the same in all log records of the session.
+        hostname: that of ``listener``, or the host's own.
+        meta: JSON-able values.
+        listener: the parameters that hold for this connection just now, overrides applied; ``peer``,
+            ``via`` and ``meta`` in it mean nothing any more.
+        auth_info: None until something differs from the peer's address alone.
+        listener_domains: answers of ``get_listener_domain`` so far, by domain. Whoever changes who the
+            client is (AUTH, STARTTLS, XCLIENT) empties it: an answer from before is wrong after it.
     """
 
     peer_ip: str
@@ -33,6 +45,9 @@ class Connection:
     tls_protocol_version: str | None = None
     tls_cipher: str | None = None
     tls_peer_subject_name: tuple[str, ...] | None = None
+    listener: EsmtpListener = _DEFAULTS
+    auth_info: AuthInfo | None = None
+    listener_domains: dict[str, ListenerDomain | None] | None = None
 
     @property
     def peer(self) -> str:

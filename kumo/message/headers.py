@@ -109,6 +109,11 @@ def named_fields(content: bytes, names: tuple[str, ...]) -> list[HeaderField]:
     return list(islice(_matching(content, _pattern(names)), _FIELD_LIMIT))
 
 
+def x_fields(content: bytes, limit: int) -> list[HeaderField]:
+    """List the fields whose names begin with ``X-`` or ``x-`` in their order, ``limit`` at most."""
+    return list(islice(_matching(content, _pattern(None)), limit))
+
+
 def first_field(content: bytes, name: str) -> HeaderField | None:
     """The first field of that name (case does not count), None when there is none."""
     return next(_matching(content, _pattern((name,))), None)

@@ -13,6 +13,9 @@ from kumo.smtp import EnvelopeAddress
 NULL_QUEUE = "null"
 """The queue whose messages are logged and dropped."""
 
+DEFERRED_INJECTION_QUEUE = "deferred_smtp_inject.kumomta.internal"
+"""The queue of messages that policy has not seen yet; no policy configures it."""
+
 _PARTS = ("tenant", "campaign", "routing_domain")
 
 

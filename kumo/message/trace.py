@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from base64 import b64encode
+from binascii import a2b_base64
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -29,6 +30,13 @@ _MARK = "\\_/"
 _PIECE = 75
 """Characters of base64 on one line."""
 
+_PAYLOAD_LIMIT = 16 * 1024
+"""Characters of the longest base64 that is taken back."""
+
+_DEPTH_LIMIT = 100
+"""Levels of the deepest value that is taken back; what is put in again is one or two deeper."""
+
+_decode = msgspec.json.Decoder().decode
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -122,3 +130,46 @@ def supplemental_field(
     if len(payload) > _PIECE:
         payload = "\r\n\t".join(payload[i : i + _PIECE] for i in range(0, len(payload), _PIECE))
     return f"{parameters.header_name}: {payload}\r\n".encode("ascii")
+
+
+def supplemental_content(raw: bytes) -> dict[str, Any] | None:
+    """Read back what a supplemental header holds.
+
+    Args:
+        raw: the field body; may be folded.
+
+    Returns:
+        The JSON object without its mark; None when this is any other field, is damaged, or has more than
+        16 384 characters or 100 levels.
+
+    Source: KumoMTA manual, start_esmtp_listener/trace_headers; RFC 4648 §4.
+    """
+    payload = raw.translate(None, b" \t\r\n\f")
+    # What begins with a brace begins with "e": other fields are not decoded in vain.
+    if not payload.startswith(b"e") or len(payload) > _PAYLOAD_LIMIT:
+        return None
+    try:
+        octets = a2b_base64(payload)
+        if b64encode(octets) != payload:
+            return None  # characters that do not belong, padding that does not fit
+        content = _decode(octets)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(content, dict) or content.pop(_MARK_KEY, None) != _MARK or not _is_shallow(content):
+        return None
+    return content
+
+
+def _is_shallow(value: Any) -> bool:
+    """Whether a value can be written again: the peer made it, and the encoder recurses."""
+    level = [value]
+    for _ in range(_DEPTH_LIMIT):
+        level = [
+            item
+            for container in level
+            if isinstance(container, dict | list)
+            for item in (container.values() if isinstance(container, dict) else container)
+        ]
+        if not level:
+            return True
+    return False

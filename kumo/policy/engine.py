@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
-from kumo.errors import KumoError
+from kumo.config import KeySource
+from kumo.errors import KeySourceError, KumoError
 from kumo.maybe_awaitable import MaybeAwaitable, is_awaitable
 from kumo.message import SpoolIdSource
 from kumo.policy.api import ALL_FUNCTIONS
 from kumo.policy.bindings import ContentLoader
-from kumo.policy.events import unfired_event_warning, unknown_event_warning
+from kumo.policy.events import KNOWN_EVENTS, nearest_event, unfired_event_warning, unknown_event_warning
+from kumo.policy.findings import Findings, Severity
 from kumo.policy.handler import Handler
 from kumo.policy.lua_state import LuaState, Surroundings
+from kumo.policy.memo_caches import MemoCaches
+from kumo.policy.named_events import events_named_by
 from kumo.policy.octets import octets_of, text_of
 from kumo.policy.registry import Declarations, HostFunction
 from kumo.policy.watchdog import Backoff, Limits
@@ -28,6 +32,8 @@ _log = logging.getLogger("kumod.policy")
 
 _STARTUP_EVENTS = ("pre_init", "init")
 """In the order in which they are fired."""
+_VALIDATION_EVENTS = (*_STARTUP_EVENTS, "validate_config")
+"""Likewise, under ``--validate``."""
 
 
 class PolicyEngine:
@@ -37,6 +43,7 @@ class PolicyEngine:
         limits: time and memory that Lua may use.
         spool_ids: ids of messages that policy makes.
         load_content: makes a stored message's content resident; None: every content is.
+        load_key: gets the octets of a key; None: there are no keys.
         on_event: told of each handler that ran, with the seconds from its start to its end.
         functions: what policy finds below ``kumo``.
     """
@@ -47,6 +54,7 @@ class PolicyEngine:
         limits: Limits | None = None,
         spool_ids: SpoolIdSource | None = None,
         load_content: ContentLoader | None = None,
+        load_key: Callable[[KeySource], Awaitable[bytes]] | None = None,
         on_event: Callable[[str, float], None] | None = None,
         functions: Iterable[HostFunction] = ALL_FUNCTIONS,
     ) -> None:
@@ -54,17 +62,21 @@ class PolicyEngine:
         """What the policy asked for; complete once ``start`` has returned."""
         self.handlers: Mapping[str, Handler] = {}
         """Handlers by event name; look one up for each event, as a reload replaces them."""
+        self.findings: Findings | None = None
+        """What validating has found; None while the policy serves."""
+        self._load_key = load_key
+        self._memo_caches = MemoCaches()
         self._surroundings = Surroundings(
             engine=self,
             functions=tuple(functions),
             limits=limits or Limits(),
+            memo_caches=self._memo_caches,
             spool_ids=spool_ids or SpoolIdSource(),
             load_content=load_content,
             on_event=on_event,
             on_memory_overrun=self._replace_overrun_state,
         )
         self._path: str | None = None
-        self._validating = False
         self._state: LuaState | None = None
         self._retired: list[LuaState] = []
         self._is_reload_due = False
@@ -80,14 +92,15 @@ class PolicyEngine:
 
         Args:
             path: of the script; error texts name it as it is given here.
-            validating: sets ``_VALIDATING_CONFIG`` for it.
+            validating: sets ``_VALIDATING_CONFIG`` for it, and collects problems as ``findings`` instead of
+                raising them.
 
         Raises:
             ConfigError: a constructor was called with a bad parameter.
             PolicyError: the script cannot be read, has a syntax error, or failed.
         """
         self._path = path
-        self._validating = validating
+        self.findings = Findings(path) if validating else None
         self._enter(self._evaluate(self.declarations))
 
     async def start(self) -> None:
@@ -102,6 +115,28 @@ class PolicyEngine:
             if is_awaitable(result):
                 await result
         self._warn_of_handlers()
+
+    async def validate(self) -> Findings:
+        """Fire ``pre_init``, ``init`` and ``validate_config``; when a handler fails the next one runs.
+
+        The policy must have been loaded for validation.
+
+        Returns:
+            What was found, also by ``load``.
+        """
+        state, findings = self._state, self.findings
+        if state is None or findings is None:
+            raise RuntimeError("no policy was loaded for validation")
+        for event in _VALIDATION_EVENTS:
+            for handler in _single_handlers(state, event):
+                try:
+                    result = handler.run(None, None)
+                    if is_awaitable(result):
+                        await result
+                except KumoError as error:
+                    findings.add_end(error)
+        self._note_handlers(findings)
+        return findings
 
     def call(self, event: str, *arguments: Any) -> MaybeAwaitable[Any]:
         """Fire an event that takes scalars only.
@@ -142,7 +177,7 @@ class PolicyEngine:
 
     def bump_config_epoch(self) -> None:
         """Have the script evaluated anew, soon; within a running loop after what runs now."""
-        if self._is_loading or self._is_reload_due or self._path is None:
+        if self._is_loading or self._is_reload_due or self._path is None or self.findings is not None:
             return
         try:
             loop = asyncio.get_running_loop()
@@ -161,6 +196,11 @@ class PolicyEngine:
         Returns:
             Whether it worked; if not, the old state stays and the log says why.
         """
+        # What depends on the configuration is made anew, also by this evaluation.
+        self._memo_caches.epoch += 1
+        return self._replace_state()
+
+    def _replace_state(self) -> bool:
         self._is_reload_due = False
         if self._replacement is not None:
             self._replacement.cancel()
@@ -183,18 +223,36 @@ class PolicyEngine:
         """Log a warning unless one with the same key was logged before."""
         if key not in self._warned:
             self._warned.add(key)
+            if self.findings is not None:
+                self.findings.add(text, severity=Severity.WARNING)
+                return
             _log.warning("%s", text)
+
+    def load_key(self, source: KeySource) -> Awaitable[bytes]:
+        """Get the octets of a key.
+
+        Raises:
+            KeySourceError: it cannot be had.
+        """
+        if self._load_key is None:
+            raise KeySourceError("there are no keys here")
+        return self._load_key(source)
 
     def _evaluate(self, declarations: Declarations, *, is_reload: bool = False) -> LuaState:
         if self._path is None:
             raise RuntimeError("no policy was loaded")
-        state = LuaState(self._surroundings, declarations, validating=self._validating, is_reload=is_reload)
+        state = LuaState(
+            self._surroundings, declarations, validating=self.findings is not None, is_reload=is_reload
+        )
         self._is_loading = True
         try:
             state.load_script(self._path)
-        except KumoError:
-            state.close()
-            raise
+        except KumoError as error:
+            if self.findings is None:
+                state.close()
+                raise
+            # What the script registered before it failed is looked at all the same.
+            self.findings.add_end(error)
         finally:
             self._is_loading = False
         return state
@@ -232,25 +290,52 @@ class PolicyEngine:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             _log.error("%s used up the memory of the Lua state; it is replaced", event)
-            self.reload()
+            self._replace_state()
             return
         seconds = self._backoff.seconds_to_wait(loop.time())
         if seconds > 0:
             _log.error(
                 "%s used up the memory of the Lua state, again; it is replaced in %.0f s", event, seconds
             )
-            self._replacement = loop.call_later(seconds, self.reload)
+            self._replacement = loop.call_later(seconds, self._replace_state)
         else:
             _log.error("%s used up the memory of the Lua state; it is replaced", event)
-            self._replacement = loop.call_soon(self.reload)
+            self._replacement = loop.call_soon(self._replace_state)
 
     # --- warnings -------------------------------------------------------------------------------
 
     def _warn_of_handlers(self) -> None:
-        chosen = {logs.filter_event for logs in self.declarations.local_logs}
-        for event in self.handlers:
-            if event in chosen:
-                continue
+        for event in self._handlers_of_no_purpose():
             warning = unknown_event_warning(event) or unfired_event_warning(event)
             if warning:
                 self.warn_once(f"event {event}", warning)
+
+    def _note_handlers(self, findings: Findings) -> None:
+        """As ``_warn_of_handlers``; a name that is nearly an event's is an error here."""
+        for event in self._handlers_of_no_purpose():
+            warning = unknown_event_warning(event) or unfired_event_warning(event)
+            if not warning:
+                continue
+            text, _, hint = warning.partition("; ")
+            is_typo = event not in KNOWN_EVENTS and nearest_event(event) is not None
+            findings.add(
+                text,
+                severity=Severity.ERROR if is_typo else Severity.WARNING,
+                place=self.handlers[event].place(),
+                constructor="kumo.on",
+                key=event,
+                hint=hint or None,
+            )
+
+    def _handlers_of_no_purpose(self) -> list[str]:
+        """Events with handlers that no declaration names."""
+        named = events_named_by(self.declarations)
+        return [event for event in self.handlers if event not in named]
+
+
+def _single_handlers(state: LuaState, event: str) -> list[Handler]:
+    """The handlers of an event, each by itself."""
+    return [
+        Handler(state, event, state.bridge.entry_for(event, None, index), is_startup=True)
+        for index in range(1, len(state.event_registrars(event)) + 1)
+    ]

@@ -24,13 +24,18 @@ FIRED_EVENTS = frozenset(
     {
         "pre_init",
         "init",
+        "validate_config",
+        "smtp_server_get_dynamic_parameters",
         "smtp_server_connection_accepted",
         "smtp_server_ehlo",
+        "smtp_server_auth_plain",
         "smtp_server_mail_from",
+        "get_listener_domain",
         "smtp_server_rcpt_to",
         "smtp_server_data",
         "smtp_server_split_transaction",
         "smtp_server_message_received",
+        "smtp_server_message_deferred_inject",
         "smtp_server_rewrite_response",
         "spool_message_enumerated",
         "get_queue_config",
@@ -46,7 +51,6 @@ KNOWN_EVENTS = (
             "get_egress_path_config",
             "get_egress_pool",
             "get_egress_source",
-            "get_listener_domain",
             "http_message_generated",
             "http_server_validate_auth_basic",
             "http_server_validate_auth_bearer",
@@ -56,9 +60,6 @@ KNOWN_EVENTS = (
             "rebind_message",
             "shutdown_logging",
             "smtp_client_rewrite_delivery_status",
-            "smtp_server_auth_plain",
-            "smtp_server_get_dynamic_parameters",
-            "smtp_server_message_deferred_inject",
             "tsa_init",
             "tsa_load_shaping_data",
             "xfer_message_received",
@@ -75,12 +76,18 @@ def unknown_event_warning(name: str) -> str | None:
     if name in KNOWN_EVENTS or name.startswith(_HOOK_PREFIX):
         return None
     text = f"a handler is registered for `{name}`, which is no event of KumoMTA"
-    nearest = difflib.get_close_matches(name, sorted(KNOWN_EVENTS), n=1)
+    nearest = nearest_event(name)
     return (
-        f"{text}; did you mean `{nearest[0]}`?"
+        f"{text}; did you mean `{nearest}`?"
         if nearest
         else f"{text}; only the policy's own calls can fire it"
     )
+
+
+def nearest_event(name: str) -> str | None:
+    """The event of KumoMTA that a name is probably meant to be; None when none is near."""
+    nearest = difflib.get_close_matches(name, sorted(KNOWN_EVENTS), n=1)
+    return nearest[0] if nearest else None
 
 
 def unfired_event_warning(name: str) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from kumo.maybe_awaitable import MaybeAwaitable, is_awaitable
 from kumo.message import Connection, Message
 from kumo.policy.lua_state import LuaState, discard
+from kumo.policy.octets import octets_of, text_of
 
 _UNTIDIED = 16
 """Handlers between two times of tidying up: to ask what to tidy costs as much as a small handler."""
@@ -116,6 +117,11 @@ class Handler:
             raise
         watchdog.end(began)
         return self._result(frame, began, outcome)
+
+    def place(self) -> str:
+        """``script.lua:LINE`` where the handler begins, for error texts; of a chain the event's name."""
+        place = self.state.bridge.place_of_handler(octets_of(self.event))
+        return self.event if place is None else text_of(place)
 
     def _answer(self, outcome: Any) -> Any:
         """Answer calls of the host until the handler ends or a call waits."""

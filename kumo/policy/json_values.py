@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from lupa.lua54 import lua_type
 
 from kumo.policy.call_error import CallError
+from kumo.policy.kept_values import MAP, KeptMap, KeptObject, Mark
 from kumo.policy.octets import text_of
 
 MAX_DEPTH = 128
@@ -71,6 +73,31 @@ def lua_to_plain(value: Any) -> Any:
     return _Walk(strict=False).value(value, 0)
 
 
+def lua_to_kept(value: Any, kept_object: Callable[[Any], KeptObject | None]) -> Any:
+    """Turn a Lua value into one that outlives its state, as ``kumo.memoize`` keeps it.
+
+    Args:
+        value: as it came from Lua; tables may have strings and integers as keys.
+        kept_object: the kept form of a constructor's object; None for any other table.
+
+    Returns:
+        As ``lua_to_plain``; ``KeptObject`` and ``KeptMap`` for objects and domain maps.
+
+    Raises:
+        CallError: a function or the like, or as ``lua_to_plain``.
+    """
+    return _KeptWalk(kept_object).value(value, 0)
+
+
+def json_key(value: Any) -> str:
+    """Print a Lua value so that equal ones print alike, in ASCII.
+
+    Raises:
+        CallError: as ``lua_to_json``.
+    """
+    return json.dumps(lua_to_json(value), sort_keys=True, separators=(",", ":"))
+
+
 def shown_json(value: Any) -> str:
     """Print a tree of ``lua_to_plain`` for an error text, secrets masked.
 
@@ -113,12 +140,38 @@ class _Walk:
             if depth >= MAX_DEPTH:
                 raise CallError(f"table is nested deeper than {MAX_DEPTH} levels, or contains itself")
             return self._table(value, depth + 1)
+        return self._opaque(lua_kind)
+
+    def _opaque(self, lua_kind: str) -> Any:
         if self._strict:
             raise CallError(f"a Lua {lua_kind} has no JSON form")
         return Opaque(lua_kind)
 
-    def _table(self, table: Any, depth: int) -> dict[Any, Any] | list[Any]:
+    def _object(self, table: Any) -> Any:
+        bad = next(key for key in table if type(key) not in (int, str))
+        raise CallError(f"a table key must be a string or an integer, not {_key_kind(bad)}")
+
+    def _map(self, entries: Any) -> Any:
+        return entries
+
+    def _marked(self, mark: Mark, content: Any, depth: int) -> Any:
+        if mark is MAP:
+            return self._map(self._pairs(list(content["entries"].items()), depth))
+        base, made = content[1], content[2]
+        if made is None:
+            return self._table(base, depth)
+        return self._pairs([(key, made[key] or value) for key, value in base.items()], depth)
+
+    def _table(self, table: Any, depth: int) -> Any:
         pairs = list(table.items())
+        if len(pairs) == 1 and type(pairs[0][0]) is Mark:
+            mark, content = pairs[0]
+            return self._marked(mark, content, depth)
+        if not {type(key) for key, _ in pairs} <= {int, str}:
+            return self._object(table)
+        return self._pairs(pairs, depth)
+
+    def _pairs(self, pairs: list[tuple[Any, Any]], depth: int) -> dict[Any, Any] | list[Any]:
         kinds = {type(key) for key, _ in pairs}
         if kinds == {int}:
             ordered = dict(pairs)
@@ -129,10 +182,27 @@ class _Walk:
                 raise CallError(f"a list has keys 1 to n without holes; this table has {sorted(ordered)[:8]}")
         elif self._strict and len(kinds) > 1 and kinds <= {int, str}:
             raise CallError("a table is either a list or a map; this one has both string and integer keys")
-        if not kinds <= {int, str}:
-            bad = next(key for key, _ in pairs if type(key) not in (int, str))
-            raise CallError(f"a table key must be a string or an integer, not {_key_kind(bad)}")
         return {(text_of(key) if type(key) is str else key): self.value(value, depth) for key, value in pairs}
+
+
+class _KeptWalk(_Walk):
+    """A walk that keeps what has a kept form."""
+
+    __slots__ = ("_kept_object",)
+
+    def __init__(self, kept_object: Callable[[Any], KeptObject | None]) -> None:
+        super().__init__(strict=False)
+        self._kept_object = kept_object
+
+    def _opaque(self, lua_kind: str) -> Any:
+        raise CallError(f"a Lua {lua_kind} cannot be kept by kumo.memoize")
+
+    def _object(self, table: Any) -> Any:
+        kept = self._kept_object(table)
+        return super()._object(table) if kept is None else kept
+
+    def _map(self, entries: Any) -> Any:
+        return KeptMap(entries)
 
 
 def _key_kind(key: Any) -> str:

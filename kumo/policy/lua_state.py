@@ -25,6 +25,7 @@ from lupa.lua54 import LuaError, LuaRuntime
 from kumo.errors import ConfigError, DisconnectMode, KumoError, PolicyError, Rejection
 from kumo.maybe_awaitable import is_awaitable
 from kumo.message import Connection, Message, SpoolIdSource
+from kumo.policy.api.memoize import memoize_functions
 from kumo.policy.bindings import (
     ContentLoader,
     connection_functions,
@@ -35,13 +36,18 @@ from kumo.policy.bindings import (
 from kumo.policy.call_error import CallError
 from kumo.policy.events import MULTIPLE_EVENTS
 from kumo.policy.handles import Handles
+from kumo.policy.json_values import lua_to_json
+from kumo.policy.kept_values import MAP, VIEW, KeptObject
 from kumo.policy.lua_values import LuaValues
+from kumo.policy.memo_caches import MemoCaches
 from kumo.policy.names import MESSAGE_METHODS, OTHER_FUNCTIONS, known_functions
 from kumo.policy.octets import octets_of, text_of
 from kumo.policy.registry import VERSION, Declarations, EngineSide, HostFunction, PolicyContext
 from kumo.policy.watchdog import Limits, Watchdog
 
-_PRELUDE = ("bridge", "module", "objects", "events")
+_PRELUDE = ("bridge", "module", "values", "objects", "memoize", "events")
+_SHARE = Path(__file__).parent / "share"
+"""Our own modules for ``require``; Lua reads them from the disk itself."""
 _CHUNK_NAME = "=[kumo]"
 """How error texts call our own Lua lines; ``lua/bridge.lua`` leaves them out of what policy is told."""
 
@@ -63,6 +69,7 @@ class Surroundings:
         engine: for host functions.
         functions: what policy finds below ``kumo``.
         limits: time and memory.
+        memo_caches: what ``kumo.memoize`` keeps.
         spool_ids: ids of messages that policy makes.
         load_content: makes a stored message's content resident; None: every content is.
         on_event: told of each handler that ran, with the seconds from its start to its end.
@@ -72,6 +79,7 @@ class Surroundings:
     engine: EngineSide
     functions: Iterable[HostFunction]
     limits: Limits
+    memo_caches: MemoCaches
     spool_ids: SpoolIdSource
     load_content: ContentLoader | None
     on_event: Callable[[str, float], None] | None
@@ -92,10 +100,13 @@ class _Bridge(NamedTuple):
     entry_for: Callable[..., Any]
     event_names: Callable[..., Any]
     registrars: Callable[..., Any]
+    place_of_handler: Callable[..., Any]
     source: Callable[..., Any]
     frames: Callable[..., Any]
     new_object: Callable[..., Any]
+    new_map: Callable[..., Any]
     object_number: Callable[..., Any]
+    object_parts: Callable[..., Any]
     take_dead: Callable[..., Any]
 
 
@@ -148,10 +159,15 @@ class LuaState:
         self._objects: dict[int, object] = {}
         self._trace = ""
         self._runtime: Any = _new_runtime(surroundings.limits.memory)
-        self._values: LuaValues | None = LuaValues(self._runtime.table_from, self._require_room)
+        self._values: LuaValues | None = LuaValues(
+            self._runtime.table_from, self._require_room, self._object_of_kept, self._map_of_kept
+        )
         self._bridge: _Bridge | None = self._run_prelude()
         self._install(surroundings.functions)
-        self._runtime.globals()["_VALIDATING_CONFIG"] = True if validating else None
+        if validating:
+            self._runtime.globals()["_VALIDATING_CONFIG"] = True
+            # What the policy prints must be out before the report is printed, where it does not belong.
+            self._runtime.execute("io.stdout:setvbuf('no')")
 
     @property
     def bridge(self) -> _Bridge:
@@ -188,6 +204,8 @@ class LuaState:
             "note_line": _note_line,
             "text_of_error": lambda error: octets_of(str(error)),
             "blocking": self._call_blocking,
+            "view_mark": VIEW,
+            "map_mark": MAP,
             "is_multiple": MULTIPLE_EVENTS.__contains__,
             "make_verdict": lambda code, text, mode: Rejection(code, text_of(text), DisconnectMode(mode)),
             "make_message": make_message_function(
@@ -201,6 +219,7 @@ class LuaState:
             | content_functions(
                 self.messages, self.to_lua, self._require_room, self.surroundings.load_content
             )
+            | memoize_functions(self.surroundings.memo_caches, self.source, self.to_lua, self._kept_object)
         )
 
     def _install(self, functions: Iterable[HostFunction]) -> None:
@@ -226,7 +245,7 @@ class LuaState:
             ConfigError: a constructor was called with a bad parameter.
             PolicyError: any other failure.
         """
-        self.bridge.set_search_path(_octets_of_path(str(Path(path).parent)))
+        self.bridge.set_search_path(_octets_of_path(str(Path(path).parent)), _octets_of_path(str(_SHARE)))
         self.watchdog.begin(None, True)
         try:
             outcome = self.bridge.load_script(_octets_of_path(path))
@@ -360,6 +379,19 @@ class LuaState:
     def object_value(self, kind: str, candidate: Any) -> object | None:
         """The value behind an object of that kind; None for anything else."""
         return self._objects.get(self.bridge.object_number(kind, candidate))
+
+    def _kept_object(self, candidate: Any) -> KeptObject | None:
+        parts = self.bridge.object_parts(candidate)
+        if parts is None:
+            return None
+        kind, number, fields = parts
+        return KeptObject(kind, self._objects[number], lua_to_json(fields))
+
+    def _object_of_kept(self, kept: KeptObject) -> Any:
+        return self.new_object(kept.kind, kept.value, kept.fields)
+
+    def _map_of_kept(self, entries: Any) -> Any:
+        return self.bridge.new_map(entries)
 
     def traceback(self, level: int) -> list[dict[str, Any]]:
         """The policy's call stack; level 1 is the caller."""

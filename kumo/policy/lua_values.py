@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kumo.policy.call_error import CallError
+from kumo.policy.kept_values import KeptMap, KeptObject
 from kumo.policy.octets import octets_of, octets_of_bytes
 
 _MAX_DEPTH = 128
@@ -24,20 +25,31 @@ class LuaValues:
     Args:
         new_table: the runtime's ``table_from``.
         require_room: raises ``MemoryError`` when the state has no room for so many octets.
+        new_object: the Lua object of a kept one.
+        new_map: the Lua object of a map by domain, of a table that becomes its own.
     """
 
-    __slots__ = ("_new_table", "_owed", "_require_room")
+    __slots__ = ("_new_map", "_new_object", "_new_table", "_owed", "_require_room")
 
-    def __init__(self, new_table: Callable[[Any], Any], require_room: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        new_table: Callable[[Any], Any],
+        require_room: Callable[[int], None],
+        new_object: Callable[[KeptObject], Any],
+        new_map: Callable[[Any], Any],
+    ) -> None:
         self._new_table = new_table
         self._require_room = require_room
+        self._new_object = new_object
+        self._new_map = new_map
         self._owed = 0
 
     def make(self, value: Any) -> Any:
         """A Lua value for a JSON-able one.
 
         Args:
-            value: None, bool, int, float, str, bytes (kept as octets), lists, tuples, mappings.
+            value: None, bool, int, float, str, bytes (kept as octets), lists, tuples, mappings, and what
+                ``kept_values`` has.
 
         Raises:
             CallError: nested deeper than 128 levels, or an integer that has no 64 bits.
@@ -73,6 +85,10 @@ class LuaValues:
             }
         elif isinstance(value, list | tuple):
             items = {index: self._make(item, depth) for index, item in enumerate(value, 1)}
+        elif isinstance(value, KeptObject):
+            return self._new_object(value)
+        elif isinstance(value, KeptMap):
+            return self._new_map(self._table(value.entries, depth))
         else:
             raise TypeError(f"a Python {type(value).__name__} has no Lua form")
         if self._owed > _UNCHECKED_OCTETS:

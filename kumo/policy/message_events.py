@@ -108,6 +108,22 @@ class QueueEvents:
         octets = [None if name is None else octets_of(name) for name in names]
         return then(handler.run(None, None, *octets), lambda result: _queue_config(handler, result))
 
+    def on_message_deferred_inject(self, message: Message, connection: Connection) -> MaybeAwaitable[None]:
+        """Fire ``smtp_server_message_deferred_inject(message, conn_meta)``.
+
+        Args:
+            message: out of the queue of deferred injection, content resident.
+            connection: made of the message's meta; what the handler sets in it is forgotten.
+
+        Raises:
+            Rejection: the handler refused.
+            PolicyError: it failed.
+        """
+        handler = self._engine.handlers.get("smtp_server_message_deferred_inject")
+        if handler is None:
+            return None
+        return ignored(handler.run(message, connection))
+
 
 class StorageEvents:
     """Fires the events about messages that are stored or logged; for the server's start and ``kumo.logs``.

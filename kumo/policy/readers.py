@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from kumo.config import (
+    CidrMap,
     CidrSet,
     CustomLuaProtocol,
     KeyData,
@@ -28,9 +29,11 @@ from kumo.config import (
     KeySource,
     KeyVault,
     Kind,
+    ListenerOverrides,
     MaildirProtocol,
     MinFree,
     QueueProtocol,
+    ReportHandling,
     SmtpProtocol,
     parse_duration,
     parse_socket_address,
@@ -45,6 +48,9 @@ Reader = Callable[[Any], Any]
 _I32 = range(-(2**31), 2**31)
 _PERCENT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)%")
 _INTEGER = re.compile(r"[0-9]{1,18}")
+_PEM = "-----BEGIN "
+_CIDR_SETS = 256
+"""Lists of networks that are kept made."""
 
 
 class Mismatch(Exception):  # noqa: N818 - what a reader found; never leaves convert
@@ -53,12 +59,15 @@ class Mismatch(Exception):  # noqa: N818 - what a reader found; never leaves con
     Args:
         detail: serde's words.
         hint: what would have been right.
+        key: one that must not be in the table, or must not have a value; None: the table or value does
+            not fit as a whole.
     """
 
-    def __init__(self, detail: str, *, hint: str | None = None) -> None:
+    def __init__(self, detail: str, *, hint: str | None = None, key: str | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.hint = hint
+        self.key = key
         self.path: tuple[str, ...] = ()
 
     def inside(self, key: str | int) -> Mismatch:
@@ -73,6 +82,7 @@ class Schema(NamedTuple):
     readers: Mapping[str, Reader]
     required: tuple[str, ...]
     not_implemented: frozenset[str]
+    misplaced: Mapping[str, str]
 
 
 @functools.cache
@@ -89,6 +99,7 @@ def schema_of(dataclass_type: Any) -> Schema:
         {field.name: reader_for(hints[field.name]) for field in fields},
         required,
         getattr(dataclass_type, "NOT_IMPLEMENTED", frozenset()),
+        getattr(dataclass_type, "MISPLACED", {}),
     )
 
 
@@ -169,16 +180,18 @@ def _check_keys(schema: Schema, value: dict[Any, Any], *, names_alternatives: bo
             raise Mismatch(
                 f"invalid type: integer `{key}`, expected field identifier",
                 hint="write `name = value`; this value has no name",
+                key=str(key),
             )
         if key in schema.not_implemented:
             # `false` asks for what happens anyway.
             if value[key] is False:
                 continue
-            raise Mismatch(f"`{key}` is not implemented in kumo {VERSION}")
+            raise Mismatch(f"`{key}` is not implemented in kumo {VERSION}", key=key)
         detail = f"unknown field `{key}`"
         if names_alternatives:
             detail = f"{detail}, {_one_of(schema.readers, 'there are no fields')}"
-        raise Mismatch(detail, hint=did_you_mean(key, [*schema.readers, *schema.not_implemented]))
+        hint = schema.misplaced.get(key) or did_you_mean(key, [*schema.readers, *schema.not_implemented])
+        raise Mismatch(detail, hint=hint, key=key)
 
 
 def _read_bool(value: Any) -> bool:
@@ -211,12 +224,13 @@ def _read_unsigned(value: Any) -> int:
 
 def _read_any(value: Any) -> Any:
     """Take a JSON-able value as it is."""
-    if type(value) is Opaque:
+    kind = type(value)
+    if kind is Opaque or (kind is float and not math.isfinite(value)):
         raise _invalid_type(value, "any valid JSON value")
-    if type(value) is dict:
-        return {key: _read_any(item) for key, item in value.items()}
-    if type(value) is list:
-        return [_read_any(item) for item in value]
+    if kind is dict:
+        return _read_map(_read_any, value)
+    if kind is list:
+        return list(_read_sequence(_read_any, value))
     return value
 
 
@@ -276,7 +290,32 @@ def _read_duration(value: Any) -> float:
 
 
 def _read_cidr_list(value: Any) -> CidrSet:
-    return CidrSet.parse(_read_sequence(_read_text, value))
+    return _cidr_set(_read_sequence(_read_text, value))
+
+
+@functools.lru_cache(maxsize=_CIDR_SETS)
+def _cidr_set(entries: tuple[str, ...]) -> CidrSet:
+    # Handlers make the same lists again and again, and each set remembers what it was asked.
+    return CidrSet.parse(entries)
+
+
+def _read_listener_overrides(value: Any) -> CidrMap[ListenerOverrides]:
+    # A table without keys is a map here, and one with keys 1 to n is not.
+    return CidrMap(_read_map(functools.partial(read_struct, ListenerOverrides), value))
+
+
+def _read_report_handling(value: Any) -> ReportHandling:
+    if type(value) is bool:
+        return ReportHandling.LOG_THEN_RELAY if value else ReportHandling.IGNORE
+    words = [member.value for member in ReportHandling]
+    if type(value) is not str:
+        raise _invalid_type(value, Kind.REPORT_HANDLING.value)
+    if value not in words:
+        raise Mismatch(
+            f"invalid value: {_unexpected(value)}, expected {Kind.REPORT_HANDLING.value}",
+            hint=did_you_mean(value, words),
+        )
+    return ReportHandling(value)
 
 
 def _read_min_free(value: Any) -> MinFree:
@@ -303,6 +342,12 @@ def _read_throttle(value: Any) -> str:
 
 def _read_key_source(value: Any) -> KeySource:
     if type(value) is str:
+        if _PEM in value:
+            # The path of a file is named in error texts, and the key would be.
+            raise Mismatch(
+                "the key itself stands where the path of its file belongs",
+                hint="write `{ key_data = ... }` for a key in the policy",
+            )
         return KeyFile(value)
     if type(value) is dict:
         for shape in (_key_data, _key_vault, _key_event):
@@ -376,6 +421,8 @@ _KINDS: Mapping[Kind, Reader] = {
     Kind.SOCKET_ADDRESS: _read_socket_address,
     Kind.THROTTLE: _read_throttle,
     Kind.PROTOCOL: _read_protocol,
+    Kind.LISTENER_OVERRIDES: _read_listener_overrides,
+    Kind.REPORT_HANDLING: _read_report_handling,
 }
 
 

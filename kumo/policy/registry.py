@@ -6,12 +6,14 @@ Each module of ``kumo/policy/api`` decorates its functions with ``host_function`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from kumo._version import KUMOMTA_VERSION, __version__
-from kumo.config import EsmtpListener, HttpListener, LocalLogs, Spool
+from kumo.config import AcctLog, EsmtpListener, HttpListener, KeySource, LocalLogs, Spool
+from kumo.errors import ConfigError
+from kumo.policy.findings import Findings
 
 VERSION = f"{KUMOMTA_VERSION}-kumo.{__version__}"
 """``kumo.version``: policies compare it as text with a KumoMTA release date."""
@@ -25,11 +27,14 @@ class Declarations:
     http_listeners: list[HttpListener] = field(default_factory=list)
     spools: list[Spool] = field(default_factory=list)
     local_logs: list[LocalLogs] = field(default_factory=list)
+    acct_log: AcctLog | None = None
     config_monitor_globs: tuple[str, ...] | None = None
     """None: the policy did not say."""
     accounting_db_path: str | None = None
     knobs: dict[str, Any] = field(default_factory=dict)
     """Tuning calls by function name, the last value of each; kumo reads few of them."""
+    places: dict[int, str] = field(default_factory=dict)
+    """``script.lua:LINE`` of what was declared, by its ``id``."""
 
 
 class LuaSide(Protocol):
@@ -61,6 +66,13 @@ class LuaSide(Protocol):
 class EngineSide(Protocol):
     """What host functions may ask of the engine; ``engine.PolicyEngine`` implements it."""
 
+    @property
+    def findings(self) -> Findings | None:
+        """Where problems go instead of being raised; None unless the policy is only validated."""
+
+    def load_key(self, source: KeySource) -> Awaitable[bytes]:
+        """Get the octets of a key."""
+
     def bump_config_epoch(self) -> None:
         """Ask for the script to be evaluated anew, in a fresh state."""
 
@@ -88,6 +100,21 @@ class PolicyContext:
     def current_event(self) -> str | None:
         """The event being dispatched; None at file scope."""
         return self.lua.current_event
+
+    @property
+    def findings(self) -> Findings | None:
+        """Where problems go instead of being raised; None unless the policy is only validated."""
+        return self.engine.findings
+
+    def refuse(self, error: ConfigError) -> None:
+        """Raise an error that does not keep a constructor from going on; under ``--validate`` it is noted.
+
+        Raises:
+            ConfigError: the given one.
+        """
+        if self.findings is None:
+            raise error
+        self.findings.add_error(error)
 
     def source(self) -> str | None:
         """``script.lua:LINE`` of the caller, for error texts and logs.

@@ -9,23 +9,18 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
 
 from kumo.config import MaildirProtocol
 from kumo.egress import Disposition
 from kumo.errors import CorruptEntry, SpoolError
 from kumo.message import Message
-from kumo.queue.clock import pause
-from kumo.queue.interfaces import Clock, Deliverer, QueueLog, QueueMetrics, QueueStore
-from kumo.queue.retry import base_delay, expiry_text, is_expired, jitter
+from kumo.queue.custody import FAULT_DELAY, Custody
+from kumo.queue.deferred_injection import DeferredInjection
+from kumo.queue.interfaces import Deliverer, QueueLog, QueueMetrics
+from kumo.queue.retry import expiry_text, is_expired
 from kumo.queue.scheduled_queue import QueuedMessage, ScheduledQueue
 
 _logger = logging.getLogger("kumod.queue")
-
-FAULT_DELAY = 60.0
-"""Seconds until a message is looked at again after a fault of ours; no attempt is counted."""
-
-_SERVICE = "maildir"
 
 
 class Attempt:
@@ -33,30 +28,27 @@ class Attempt:
 
     Args:
         deliverer: what delivers.
-        store: the spool.
+        injection: what the messages of the deferred queue get in place of a delivery.
         log: where outcomes are recorded.
         metrics: counters.
-        clock: time.
-        uniform: gives random numbers from 0 up to, but not including, 1.
+        custody: of the messages.
     """
 
-    __slots__ = ("_clock", "_deliverer", "_log", "_metrics", "_store", "_uniform")
+    __slots__ = ("_custody", "_deliverer", "_injection", "_log", "_metrics")
 
     def __init__(
         self,
         deliverer: Deliverer,
-        store: QueueStore,
+        injection: DeferredInjection,
         log: QueueLog,
         metrics: QueueMetrics,
-        clock: Clock,
-        uniform: Callable[[], float],
+        custody: Custody,
     ) -> None:
         self._deliverer = deliverer
-        self._store = store
+        self._injection = injection
         self._log = log
         self._metrics = metrics
-        self._clock = clock
-        self._uniform = uniform
+        self._custody = custody
 
     async def run(self, queue: ScheduledQueue, entry: QueuedMessage) -> float | None:
         """Try to deliver a message, or let it expire where nothing can deliver it any more.
@@ -66,76 +58,53 @@ class Attempt:
             entry: the message; recipients and attempts are brought up to date.
 
         Returns:
-            Seconds until the next attempt; None when the message is finished.
+            Seconds until the next attempt; None when the message is finished, or another queue's.
         """
         message = entry.message
-        protocol = queue.protocol
-        age = self._age(entry)
-        if protocol is None and age < queue.config.max_age:
+        age = self._custody.age(entry)
+        if queue.is_held and age < queue.config.max_age:
             return 0.0  # the configuration changed after the message was taken
-        if protocol is None or (entry.is_recovered and is_expired(queue.config, age)):
-            await self._expire(message, queue.name, expiry_text(queue.config, age))
+        if queue.is_held or (entry.is_recovered and is_expired(queue.config, age)):
+            await self._custody.expire(queue, message, expiry_text(queue.config, age))
             return None
+        # Read now: the configuration may change while the content is loaded.
+        protocol = queue.protocol
         entry.is_recovered = False
-        if not message.is_resident:
-            try:
-                await self._store.load_content(message)
-            except CorruptEntry:
-                _logger.exception("message %s cannot be read back; its files are left alone", message.id)
-                return None
-            except SpoolError:
-                _logger.exception("message %s cannot be read now", message.id)
-                return FAULT_DELAY
-        disposition = await self._deliver(message, protocol, queue.name)
-        await self._insist(
-            lambda: self._log.log_disposition(message, disposition, queue.name), "logging", message
-        )
-        if disposition.delivered:
-            self._metrics.total_messages_delivered[_SERVICE] += 1
-        if not disposition.failed:
-            await self._forget(message)
+        try:
+            await self._custody.load(message)
+        except CorruptEntry:
+            _logger.exception("message %s cannot be read back; its files are left alone", message.id)
             return None
-        self._metrics.total_messages_transfail[_SERVICE] += 1
-        message.recipients = list(disposition.failed)
-        if disposition.delivered:
-            message.has_changed = True
-        return await self._reschedule(queue, entry)
-
-    async def save(self, message: Message) -> bool:
-        """Bring the spool up to date with a message.
-
-        Returns:
-            Whether that worked; if not, the log has the reason.
-        """
-        try:
-            await self._store.store([message])
-        except Exception:
-            _logger.exception("message %s cannot be stored; it is kept in memory", message.id)
-            return False
-        message.has_changed = False
-        return True
-
-    async def drop(self, message: Message) -> None:
-        """Take a message off the spool; one that cannot be removed is found again at the next start."""
-        try:
-            await self._store.remove([message])
-        except Exception:
-            _logger.exception("message %s cannot be removed from the spool", message.id)
+        except SpoolError:
+            _logger.exception("message %s cannot be read now", message.id)
+            return FAULT_DELAY
+        if protocol is None:
+            return await self._injection.run(queue, entry)
+        return await self._deliver(queue, entry, protocol)
 
     def stop(self) -> None:
         """Have deliveries that take long return with what they have done."""
         self._deliverer.stop()
 
-    async def _expire(self, message: Message, queue: str, text: str) -> None:
-        await self._insist(lambda: self._log.log_expiration(message, queue, text), "logging", message)
-        self._metrics.total_messages_fail[_SERVICE] += 1
-        await self._forget(message)
+    async def _deliver(
+        self, queue: ScheduledQueue, entry: QueuedMessage, protocol: MaildirProtocol
+    ) -> float | None:
+        message = entry.message
+        disposition = await self._ask_deliverer(message, protocol, queue.name)
+        await self._custody.record(
+            lambda: self._log.log_disposition(message, disposition, queue.name), message
+        )
+        if disposition.delivered:
+            self._metrics.total_messages_delivered[queue.service] += 1
+        if not disposition.failed:
+            await self._custody.forget(message)
+            return None
+        message.recipients = list(disposition.failed)
+        if disposition.delivered:
+            message.has_changed = True
+        return await self._custody.put_off(queue, entry)
 
-    async def _forget(self, message: Message) -> None:
-        if message.is_stored:
-            await self._insist(lambda: self._store.remove([message]), "removing", message)
-
-    async def _deliver(self, message: Message, protocol: MaildirProtocol, queue: str) -> Disposition:
+    async def _ask_deliverer(self, message: Message, protocol: MaildirProtocol, queue: str) -> Disposition:
         try:
             return await self._deliverer.deliver(message, protocol, queue)
         except Exception as error:
@@ -148,36 +117,3 @@ class Attempt:
                 delivery_protocol="Maildir",
                 session_id=str(uuid.uuid4()),
             )
-
-    async def _reschedule(self, queue: ScheduledQueue, entry: QueuedMessage) -> float | None:
-        message = entry.message
-        config = queue.config
-        delay = base_delay(config, message.num_attempts) + jitter(config, self._uniform())
-        message.num_attempts += 1
-        age = self._age(entry)
-        if is_expired(config, age, delay):
-            await self._expire(message, queue.name, expiry_text(config, age, delay))
-            return None
-        if message.must_be_saved:
-            await self.save(message)
-        return delay
-
-    async def _insist(self, step: Callable[[], Awaitable[None]], what: str, message: Message) -> None:
-        """Repeat a step until it works.
-
-        The delivery slot stays taken meanwhile: to deliver on without log or spool would be to deliver
-        all of it again after a restart.
-        """
-        wait = 1.0
-        while True:
-            try:
-                await step()
-            except Exception:
-                _logger.exception("%s message %s failed; trying again in %d s", what, message.id, wait)
-            else:
-                return
-            await pause(self._clock, wait)
-            wait = min(wait * 2, FAULT_DELAY)
-
-    def _age(self, entry: QueuedMessage) -> float:
-        return self._clock.monotonic() - entry.birth

@@ -12,10 +12,10 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from kumo.config import QueueConfig
+from kumo.config import QueueConfig, RefreshStrategy
 from kumo.errors import KumoError, PolicyError
 from kumo.maybe_awaitable import MaybeAwaitable, is_awaitable
-from kumo.message import QueueName
+from kumo.message import DEFERRED_INJECTION_QUEUE, QueueName
 from kumo.queue.interfaces import Clock, QueuePolicy
 from kumo.queue.scheduled_queue import ScheduledQueue
 
@@ -25,6 +25,9 @@ FAILURE_TTL = 60.0
 """Seconds for which a failing ``get_queue_config`` is not called again for the same name."""
 
 _FAILURE_LIMIT = 10_000
+
+_DEFERRED_CONFIG = QueueConfig(retry_interval=60.0, refresh_strategy=RefreshStrategy.EPOCH)
+"""KumoMTA's for the deferred queue, which policy has no say in; the rest is as everywhere."""
 
 _OUTDATED_AT_ONCE = 500
 """Queues marked, after the policy has changed, before other work has its turn."""
@@ -142,6 +145,9 @@ class QueueDirectory:
 
     def _ask(self, name: str) -> asyncio.Task[KumoError | None] | None:
         """Call policy; a task where it does not answer at once."""
+        if name == DEFERRED_INJECTION_QUEUE:
+            self._settle(name, _DEFERRED_CONFIG)
+            return None
         parts = QueueName.parse(name)
         try:
             answer = self._policy.get_queue_config(

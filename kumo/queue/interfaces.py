@@ -8,11 +8,11 @@ from typing import Protocol
 from kumo.config import MaildirProtocol, QueueConfig
 from kumo.egress import Disposition
 from kumo.maybe_awaitable import MaybeAwaitable
-from kumo.message import Message
+from kumo.message import Connection, Message
 
 
 class QueuePolicy(Protocol):
-    """Policy's say on a queue."""
+    """Policy's say on queues and on what waits for it in one of them."""
 
     def get_queue_config(
         self, domain: str, tenant: str | None, campaign: str | None, routing_domain: str | None
@@ -22,6 +22,19 @@ class QueuePolicy(Protocol):
         Raises:
             PolicyError: a handler failed or returned something else than a queue config.
             Rejection: a handler called ``kumo.reject``.
+        """
+
+    def on_message_deferred_inject(self, message: Message, connection: Connection) -> MaybeAwaitable[None]:
+        """``smtp_server_message_deferred_inject``.
+
+        Args:
+            message: resident, its meta without ``queue``; what the handler changes is the message's new
+                state if it succeeds.
+            connection: the session, made up from the message's meta.
+
+        Raises:
+            Rejection: the handler's verdict on the message.
+            PolicyError: it failed.
         """
 
 
@@ -57,6 +70,24 @@ class QueueLog(Protocol):
     def log_expiration(self, message: Message, queue: str, text: str) -> Awaitable[None]:
         """Write an Expiration record (551 5.4.7); returns once it has reached the log file."""
 
+    def log_bounce(
+        self, message: Message, queue: str, code: int, text: str, *, delivery_protocol: str | None = None
+    ) -> Awaitable[None]:
+        """Write a Bounce record; returns once it has reached the log file."""
+
+    def log_transient_failure(
+        self, message: Message, queue: str, code: int, text: str, *, delivery_protocol: str | None = None
+    ) -> Awaitable[None]:
+        """Write a TransientFailure record; returns once it has reached the log file."""
+
+    def log_deferred_injection_rebind(self, message: Message, queue: str) -> Awaitable[None]:
+        """Write a DeferredInjectionRebind record (250); returns once it has reached the log file.
+
+        Args:
+            message: as policy left it.
+            queue: the name of its real queue.
+        """
+
 
 class Deliverer(Protocol):
     """Delivers messages; ``kumo.egress`` implements it for maildirs."""
@@ -81,7 +112,7 @@ class QueueMetrics(Protocol):
 
     @property
     def total_messages_fail(self) -> MutableMapping[str, float]:
-        """Messages that expired."""
+        """Messages that expired or bounced."""
 
 
 class TimerHandle(Protocol):

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from kumo.errors import KumoError
 from kumo.maybe_awaitable import is_awaitable
 from kumo.message import NULL_QUEUE, Message, queue_name
-from kumo.queue.attempt import Attempt
+from kumo.queue.custody import Custody
 from kumo.queue.directory import FAILURE_TTL, QueueDirectory
 from kumo.queue.interfaces import Clock, TimerHandle
 from kumo.queue.resident_content import ResidentContent
@@ -39,15 +39,15 @@ class Recovery:
 
     Args:
         directory: resolves.
-        attempt: saves and drops messages.
+        custody: saves and drops messages.
         clock: time.
         resident: the account of content in memory.
         resume: takes a message, not a new one, into its queue.
     """
 
     __slots__ = (
-        "_attempt",
         "_clock",
+        "_custody",
         "_directory",
         "_is_closed",
         "_resident",
@@ -60,12 +60,12 @@ class Recovery:
     def __init__(
         self,
         directory: QueueDirectory,
-        attempt: Attempt,
+        custody: Custody,
         clock: Clock,
         resident: ResidentContent,
         resume: Callable[[ScheduledQueue, Message], None],
     ) -> None:
-        self._attempt = attempt
+        self._custody = custody
         self._clock = clock
         self._directory = directory
         self._resident = resident
@@ -84,10 +84,10 @@ class Recovery:
             _logger.warning("message %s stays in the spool, it has no queue: %s", message.id, error)
             return
         if name == NULL_QUEUE:
-            await self._attempt.drop(message)
+            await self._custody.drop(message)
             return
         if message.must_be_saved:
-            await self._attempt.save(message)
+            await self._custody.save(message)
         queue = await self._resolved(name)
         if queue is None:
             self._hold(name, message)

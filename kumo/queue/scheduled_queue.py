@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 
 from kumo.config import MaildirProtocol, QueueConfig, RefreshStrategy
-from kumo.message import Message
+from kumo.message import DEFERRED_INJECTION_QUEUE, Message
 
 _SHORTEST_INTERVAL = 1.0
 """Seconds; with less, a queue that holds its messages would ask policy without a pause."""
@@ -48,8 +48,9 @@ _Ordered = tuple[float, int, QueuedMessage]
 class ScheduledQueue:
     """The messages of one queue name.
 
-    While there is a protocol to deliver with, messages are ``ready`` in order of arrival or ``delayed``
-    by due time; otherwise they are ``held`` by age until they expire or a new configuration frees them.
+    While there is something to do with them, messages are ``ready`` in order of arrival or ``delayed`` by
+    due time; otherwise they are ``held`` by age until they expire or a new configuration frees them. The
+    deferred queue has no protocol and yet never holds: its messages are shown to policy.
 
     Args:
         name: the queue's name.
@@ -66,6 +67,8 @@ class ScheduledQueue:
         "in_flight",
         "is_active",
         "is_announced",
+        "is_deferred",
+        "is_held",
         "is_outdated",
         "name",
         "retry_asking_at",
@@ -76,6 +79,10 @@ class ScheduledQueue:
     def __init__(self, name: str, config: QueueConfig, now: float) -> None:
         self.name = name
         self.config = config
+        self.is_deferred = name == DEFERRED_INJECTION_QUEUE
+        """Whether its messages have yet to be shown to policy."""
+        self.is_held = self._holds(config)
+        """Whether nothing can be done with its messages but keep them."""
         self.asked_at = now
         self.used_at = now
         """When a message was last put in or taken out; idle queues are forgotten by it."""
@@ -106,9 +113,14 @@ class ScheduledQueue:
 
     @property
     def protocol(self) -> MaildirProtocol | None:
-        """What to deliver with; None when this version cannot."""
+        """What to deliver with; None when this version cannot, or there is nothing to deliver yet."""
         protocol = self.config.protocol
         return protocol if isinstance(protocol, MaildirProtocol) else None
+
+    @property
+    def service(self) -> str:
+        """The label under which attempts are counted."""
+        return "defersmtpinject" if self.is_deferred else "maildir"
 
     def is_stale(self, now: float) -> bool:
         """Whether policy should be asked again."""
@@ -122,23 +134,23 @@ class ScheduledQueue:
 
     def configure(self, config: QueueConfig) -> None:
         """Take a new configuration; messages are held or freed as it says."""
-        was_held = self.protocol is None
+        was_held = self.is_held
         self.config = config
-        is_held = self.protocol is None
-        if is_held and not was_held:
+        self.is_held = self._holds(config)
+        if self.is_held and not was_held:
             entries = list(self)
             self._ready.clear()
             self._delayed.clear()
             self._held = [(entry.birth, entry.order, entry) for entry in entries]
             heapify(self._held)
-        elif was_held and not is_held:
+        elif was_held and not self.is_held:
             self._ready.extend(item[2] for item in sorted(self._held))
             self._held.clear()
 
     def put(self, entry: QueuedMessage, now: float) -> None:
         """Add a message, or bring one back after an attempt."""
         self.used_at = now
-        if self.protocol is None:
+        if self.is_held:
             heappush(self._held, (entry.birth, entry.order, entry))
         elif entry.due <= now:
             self._ready.append(entry)
@@ -180,6 +192,9 @@ class ScheduledQueue:
     def is_idle(self, now: float) -> bool:
         """Whether an empty queue may be forgotten."""
         return now >= self._idle_at()
+
+    def _holds(self, config: QueueConfig) -> bool:
+        return not self.is_deferred and not isinstance(config.protocol, MaildirProtocol)
 
     def _idle_at(self) -> float:
         # Never at once: a queue is resolved before there is a message to put in.

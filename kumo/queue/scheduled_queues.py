@@ -17,7 +17,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from kumo.config import SmtpProtocol
 from kumo.maybe_awaitable import MaybeAwaitable
 from kumo.message import Message, queue_name
-from kumo.queue.attempt import FAULT_DELAY, Attempt
+from kumo.queue.attempt import Attempt
+from kumo.queue.custody import FAULT_DELAY, Custody
+from kumo.queue.deferred_injection import DeferredInjection
 from kumo.queue.directory import QueueDirectory
 from kumo.queue.interfaces import Clock, Deliverer, QueueLog, QueueMetrics, QueuePolicy, QueueStore
 from kumo.queue.recovery import Recovery
@@ -38,7 +40,7 @@ class ScheduledQueues:
     """All scheduled queues of the daemon.
 
     Args:
-        policy: asked for queue configurations.
+        policy: asked for queue configurations, and shown the messages of the deferred queue.
         store: the spool.
         log: where outcomes are recorded.
         deliverer: what delivers into maildirs.
@@ -66,9 +68,12 @@ class ScheduledQueues:
         self._clock = clock
         self._max_attempts = max_attempts
         self._resident = ResidentContent(resident_limit)
-        self._attempt = Attempt(deliverer, store, log, metrics, clock, uniform)
+        self._custody = Custody(store, log, metrics, clock, uniform)
         self._directory = QueueDirectory(policy, clock, self._call_up)
-        self._recovery = Recovery(self._directory, self._attempt, clock, self._resident, self._resume)
+        # Not this object's own ``resolve``: attempts that wait for room would keep others from making it.
+        injection = DeferredInjection(policy, log, self._custody, self._directory.resolve, self.insert)
+        self._attempt = Attempt(deliverer, injection, log, metrics, self._custody)
+        self._recovery = Recovery(self._directory, self._custody, clock, self._resident, self._resume)
         self._timetable = Timetable(clock, self._look_at)
         self._line: deque[ScheduledQueue] = deque()
         self._attempts: set[asyncio.Task[None]] = set()
@@ -151,10 +156,12 @@ class ScheduledQueues:
             for task in pending:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
+            # A message that was shown to policy meanwhile may have asked for its queue.
+            await self._directory.close()
         entries = itertools.chain(*self._directory, (entry for _, entry in self._to_save))
         messages = [entry.message for entry in entries if entry.message.must_be_saved]
         messages += self._recovery.unsaved()
-        await asyncio.gather(*(self._attempt.save(message) for message in messages))
+        await asyncio.gather(*(self._custody.save(message) for message in messages))
 
     def policy_changed(self) -> None:
         """Ask for every queue's configuration again when it is next needed, a failing one's at once."""
@@ -205,9 +212,9 @@ class ScheduledQueues:
         """Put a message where it waits; its content stays in memory only if there is room and use for it."""
         message = entry.message
         size = message.size
-        if queue.protocol is None:
+        if queue.is_held:
             _announce(queue)
-        has_to_wait = queue.protocol is None or entry.due > self._clock.monotonic()
+        has_to_wait = queue.is_held or entry.due > self._clock.monotonic()
         if has_to_wait or not self._resident.has_room(size):
             if not message.must_be_saved:
                 message.shrink()
@@ -285,7 +292,7 @@ class ScheduledQueues:
         if not len(queue) and queue.is_idle(self._clock.monotonic()):
             self._directory.forget(queue)
             return
-        if len(queue) and queue.protocol is None:
+        if len(queue) and queue.is_held:
             self._refresh(queue)
         self._call_up(queue)
 
@@ -301,7 +308,7 @@ class ScheduledQueues:
         try:
             while self._to_save:
                 batch = list(self._to_save)
-                await asyncio.gather(*(self._attempt.save(entry.message) for _, entry in batch))
+                await asyncio.gather(*(self._custody.save(entry.message) for _, entry in batch))
                 for queue, entry in batch:
                     self._to_save.popleft()
                     queue.in_flight -= 1

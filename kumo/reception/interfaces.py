@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
+from kumo.config import ListenerDomain
 from kumo.maybe_awaitable import MaybeAwaitable
-from kumo.message import Connection, Message
+from kumo.message import Connection, DeliveryStatus, FeedbackReport, Message
 from kumo.smtp import EnvelopeAddress
 
 
@@ -23,6 +24,19 @@ class ReceptionPolicy(Protocol):
 
     def on_message_received(self, message: Message, connection: Connection) -> MaybeAwaitable[None]:
         """``smtp_server_message_received``: once per batch, Received already prepended."""
+
+
+class RelayPolicy(Protocol):
+    """Policy's say on domains. Raises ``PolicyError``; a ``Rejection`` counts as one."""
+
+    @property
+    def has_listener_domains(self) -> bool:
+        """Whether ``get_listener_domain`` has a handler."""
+
+    def get_listener_domain(
+        self, connection: Connection, domain: str
+    ) -> MaybeAwaitable[ListenerDomain | None]:
+        """``get_listener_domain(domain, via, conn_meta)``; asked only if it has a handler."""
 
 
 class Store(Protocol):
@@ -58,5 +72,23 @@ class Queues(Protocol):
 class ReceptionLog(Protocol):
     """Where accepted messages are recorded."""
 
-    def log_reception(self, message: Message, connection: Connection, queue: str) -> MaybeAwaitable[None]:
-        """Write the Reception record, for queue ``null`` too; waits for back-pressure or a filter."""
+    def log_reception(
+        self,
+        message: Message,
+        connection: Connection,
+        queue: str,
+        *,
+        feedback: FeedbackReport | None = None,
+        delivery_status: DeliveryStatus | None = None,
+        is_dropped_report: bool = False,
+    ) -> MaybeAwaitable[None]:
+        """Write the Reception record, for queue ``null`` too; waits for back-pressure or a filter.
+
+        Args:
+            message: as it will be queued.
+            connection: its session.
+            queue: the queue's name.
+            feedback: makes it a Feedback record.
+            delivery_status: adds an OOB record for each recipient that failed.
+            is_dropped_report: with ``delivery_status``: OOB records only.
+        """

@@ -1,23 +1,22 @@
 """From a finished transaction to stored and queued messages: everything between the dot and its reply.
 
 The order of the steps is the promise of the 250: line endings and lengths, ``smtp_server_data``, the
-split into messages, ``Received``, ``smtp_server_message_received``, queues resolved, supplemental
-header, stored, logged, queued. Called by the listener; asks policy, spool, log and queues through
-``kumo.reception.interfaces``.
+split into messages, ``Received``, ``smtp_server_message_received``, queues resolved, relay rights and
+reports, supplemental header, stored, logged, queued. Called by the listener; asks policy, spool, log and
+queues through ``kumo.reception.interfaces``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import enum
 import time
-from collections.abc import Awaitable, Callable, Generator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from kumo.config import EsmtpListener
 from kumo.errors import PolicyError, Rejection
 from kumo.maybe_awaitable import MaybeAwaitable, is_awaitable
 from kumo.message import (
+    DEFERRED_INJECTION_QUEUE,
     NULL_QUEUE,
     Connection,
     Message,
@@ -27,49 +26,23 @@ from kumo.message import (
     supplemental_field,
 )
 from kumo.reception.conformance import check_conformance, mend
+from kumo.reception.declared import DSN_RCPT, declare, keep_own
 from kumo.reception.interfaces import Queues, ReceptionLog, ReceptionPolicy, Store
+from kumo.reception.relay_authority import REFUSE, RELAY, RelayAuthority
 from kumo.reception.split import batches
+from kumo.reception.steps import SLICE, Stage, Steps, TimedOut, Wait, others_turn
+from kumo.reception.verdict import DROPPED, RELAYED, ReportReader, Verdict
 from kumo.smtp import ContentReceived, Reply
 
 RELAYING_NOT_PERMITTED = Reply(550, "5.7.1 relaying not permitted")
 
-_SLICE = 0.005
-"""Seconds that the batches of one transaction may take before other sessions have their turn."""
-
-
-class Stage(enum.Enum):
-    """Where a transaction waits; the values are what a time-out's reply says."""
-
-    RECEIVE = "rx"
-    RESOLVE = "resolve"
-    STORE = None
-    """Not bounded: a store that was begun is waited for, else nobody knows whether it is there."""
-
-
-class _Wait(NamedTuple):
-    """Something a step cannot go on without."""
-
-    stage: Stage
-    awaitable: Awaitable[Any]
-
-
-class _TimedOut(Exception):  # noqa: N818 - control flow inside this module
-    """The deadline passed at ``stage``."""
-
-    def __init__(self, stage: Stage) -> None:
-        super().__init__(stage)
-        self.reply = Reply(451, f"4.4.5 data_processing_timeout exceeded ({stage.value})")
-
-
-_Steps = Generator[_Wait, Any, Reply]
-
 
 class Reception:
-    """Receives the transactions of one listener.
+    """Receives the transactions of all listeners, each as its connection's ``listener`` says.
 
     Args:
-        listener: its parameters.
         policy: answers the events.
+        relay_authority: says which messages are relayed and which looked at as reports.
         store: keeps messages.
         queues: take them on.
         log: records them.
@@ -77,31 +50,27 @@ class Reception:
     """
 
     __slots__ = (
-        "_deadline_after",
         "_is_hurried",
-        "_listener",
         "_log",
         "_new_id",
         "_policy",
         "_queues",
+        "_relay_authority",
         "_store",
-        "_trace",
         "_waits",
     )
 
     def __init__(
         self,
-        listener: EsmtpListener,
         policy: ReceptionPolicy,
+        relay_authority: RelayAuthority,
         store: Store,
         queues: Queues,
         log: ReceptionLog,
         new_id: Callable[[], str],
     ) -> None:
-        self._listener = listener
-        self._trace = listener.trace_headers
-        self._deadline_after = listener.data_processing_timeout
         self._policy = policy
+        self._relay_authority = relay_authority
         self._store = store
         self._queues = queues
         self._log = log
@@ -124,13 +93,13 @@ class Reception:
             PolicyError: policy failed; nothing is stored.
             SpoolError: it could not be stored; nothing is left of it.
         """
-        limit = time.monotonic() + self._deadline_after
+        limit = time.monotonic() + connection.listener.data_processing_timeout
         steps = self._steps(connection, content, limit)
         try:
             wait = next(steps)
         except StopIteration as end:
             return _reply_of(end)
-        except _TimedOut as timeout:
+        except TimedOut as timeout:
             return timeout.reply
         return self._finish(steps, wait, limit)
 
@@ -144,7 +113,7 @@ class Reception:
         for scope in self._waits:
             scope.reschedule(0.0)
 
-    async def _finish(self, steps: _Steps, wait: _Wait, limit: float) -> Reply:
+    async def _finish(self, steps: Steps[Reply], wait: Wait, limit: float) -> Reply:
         """Drive the steps from their first real wait to the end, each bounded by the one deadline."""
         deadline = asyncio.get_running_loop().time() + limit - time.monotonic()
         try:
@@ -157,12 +126,12 @@ class Reception:
                     wait = steps.send(answer)
         except StopIteration as end:
             return _reply_of(end)
-        except _TimedOut as timeout:
+        except TimedOut as timeout:
             return timeout.reply
         finally:
             steps.close()
 
-    async def _bounded(self, wait: _Wait, deadline: float) -> Any:
+    async def _bounded(self, wait: Wait, deadline: float) -> Any:
         if wait.stage is Stage.STORE:
             return await wait.awaitable
         scope = asyncio.timeout_at(0.0 if self._is_hurried else deadline)
@@ -173,24 +142,26 @@ class Reception:
         except TimeoutError:
             if not scope.expired():
                 raise  # a handler's own, not ours
-            raise _TimedOut(wait.stage) from None
+            raise TimedOut(wait.stage) from None
         finally:
             self._waits.discard(scope)
 
-    def _steps(self, connection: Connection, content: ContentReceived, limit: float) -> _Steps:
-        refusal = check_conformance(content.report, self._listener.invalid_line_endings)
+    def _steps(self, connection: Connection, content: ContentReceived, limit: float) -> Steps[Reply]:
+        listener = connection.listener
+        refusal = check_conformance(content.report, listener.invalid_line_endings)
         if refusal is not None:
             return refusal
-        body = mend(content.content, content.report, self._listener.invalid_line_endings)
+        body = mend(content.content, content.report, listener.invalid_line_endings)
         base = Message(self._new_id(), content.sender, content.recipients, dict(connection.meta), body)
+        declare(base.meta, content)
         answer = self._policy.on_data(base, connection)
         if answer is not None:
-            yield _Wait(Stage.RECEIVE, answer)
+            yield Wait(Stage.RECEIVE, answer)
         split = self._policy.on_split_transaction(base, connection)
         if is_awaitable(split):
-            split = yield _Wait(Stage.RECEIVE, split)
+            split = yield Wait(Stage.RECEIVE, split)
         if split is None:
-            split = batches(base.recipients, self._listener.batch_handling)
+            split = batches(base.recipients, listener.batch_handling)
         # The batches keep the sender of MAIL, whatever smtp_server_data made of it.
         base.sender = content.sender
         messages = yield from self._bifurcate(connection, base, split, limit)
@@ -200,14 +171,21 @@ class Reception:
         for queue in queues:
             if queue != NULL_QUEUE:
                 yield from self._resolve(queue)
-        yield from self._keep(connection, list(zip(messages, queues, strict=True)))
+        if self._relay_authority.relays_all(connection):
+            verdicts = [RELAYED] * len(messages)
+        else:
+            verdicts = yield from self._judge(connection, messages)
+        yield from self._keep(connection, list(zip(messages, queues, verdicts, strict=True)))
+        if verdicts[0] is not RELAYED and not _is_taken(verdicts, queues):
+            return RELAYING_NOT_PERMITTED
         return Reply(250, f"OK ids={' '.join([message.id for message in messages])}")
 
     def _bifurcate(
         self, connection: Connection, base: Message, split: list[Any], limit: float
-    ) -> Generator[_Wait, Any, list[Message]]:
-        """One message a batch, each with its Received field and seen by policy."""
-        date = received_date(time.time()) if self._trace.received_header else ""
+    ) -> Steps[list[Message]]:
+        """One message a batch, each with its Received field and seen by policy, at once or later."""
+        listener = connection.listener
+        date = received_date(time.time()) if listener.trace_headers.received_header else ""
         body = base.content
         messages = []
         begun = time.monotonic()
@@ -216,52 +194,96 @@ class Reception:
                 continue
             now = time.monotonic()
             if now > limit:
-                raise _TimedOut(Stage.RECEIVE)
-            if now - begun > _SLICE:
-                yield _Wait(Stage.RECEIVE, asyncio.sleep(0))
+                raise TimedOut(Stage.RECEIVE)
+            if now - begun > SLICE:
+                yield others_turn(Stage.RECEIVE)
                 begun = time.monotonic()
             message = Message(self._new_id(), base.sender, recipients, dict(base.meta), body)
+            if DSN_RCPT in message.meta:
+                keep_own(message.meta, recipients)
             if date:
                 message.prepend(received_field(connection, message.id, recipients[0], date))
-            answer = self._policy.on_message_received(message, connection)
-            if answer is not None:
-                yield _Wait(Stage.RECEIVE, answer)
+            if listener.deferred_queue:
+                message.meta["queue"] = DEFERRED_INJECTION_QUEUE
+            else:
+                answer = self._policy.on_message_received(message, connection)
+                if answer is not None:
+                    yield Wait(Stage.RECEIVE, answer)
             if message.recipients:
                 messages.append(message)
         return messages
 
-    def _resolve(self, queue: str) -> Generator[_Wait, Any, None]:
+    def _resolve(self, queue: str) -> Steps[None]:
         """Make sure of one queue; nothing is stored before all of them can take their messages."""
         try:
             answer = self._queues.resolve(queue)
             if answer is not None:
-                yield _Wait(Stage.RESOLVE, answer)
+                yield Wait(Stage.RESOLVE, answer)
         except Rejection as error:
             # The peer asked for nothing that this verdict could answer.
             raise PolicyError(f"queue {queue} cannot be used: {error}") from error
 
-    def _keep(
-        self, connection: Connection, messages: list[tuple[Message, str]]
-    ) -> Generator[_Wait, Any, None]:
+    def _judge(self, connection: Connection, messages: Sequence[Message]) -> Steps[list[Verdict]]:
+        """Decide about each message by its sender and first recipient, as policy left them."""
+        verdicts = []
+        reports = ReportReader()
+        begun = time.monotonic()
+        for message in messages:
+            if time.monotonic() - begun > SLICE:
+                yield others_turn(Stage.RECEIVE)
+                begun = time.monotonic()
+            disposition = self._relay_authority.disposition(connection, message.sender, message.recipients[0])
+            if disposition is RELAY:
+                verdicts.append(RELAYED)
+            elif disposition is REFUSE:
+                verdicts.append(DROPPED)
+            else:
+                if is_awaitable(disposition):
+                    disposition = yield Wait(Stage.RECEIVE, disposition)
+                # The body alone, which siblings share: what stands before it are trace fields.
+                verdicts.append(reports.judge(disposition, message.segments[1]))
+        return verdicts
+
+    def _keep(self, connection: Connection, messages: list[tuple[Message, str, Verdict]]) -> Steps[None]:
         """Store what a queue will have, record everything, hand over: in this order, all or nothing."""
-        if self._trace.supplemental_header:
-            for message, _ in messages:
-                message.prepend(supplemental_field(self._trace, message.recipients, message.meta))
-        queued = [message for message, queue in messages if queue != NULL_QUEUE]
-        stored = [] if self._listener.deferred_spool else queued
+        listener = connection.listener
+        if listener.trace_headers.supplemental_header:
+            for message, _, _ in messages:
+                message.prepend(supplemental_field(listener.trace_headers, message.recipients, message.meta))
+        queued = [
+            message for message, queue, verdict in messages if verdict.is_relayed and queue != NULL_QUEUE
+        ]
+        stored = [] if listener.deferred_spool else queued
         if stored:
-            yield _Wait(Stage.STORE, self._store.store(stored))
+            yield Wait(Stage.STORE, self._store.store(stored))
         try:
-            for message, queue in messages:
-                answer = self._log.log_reception(message, connection, queue)
-                if answer is not None:
-                    yield _Wait(Stage.STORE, answer)
+            yield from self._record(connection, messages)
         except Exception:
             if stored:
-                yield _Wait(Stage.STORE, self._store.remove(stored))
+                yield Wait(Stage.STORE, self._store.remove(stored))
             raise
         for message in queued:
             self._queues.insert(message)
+
+    def _record(self, connection: Connection, messages: list[tuple[Message, str, Verdict]]) -> Steps[None]:
+        begun = time.monotonic()
+        for message, queue, verdict in messages:
+            if time.monotonic() - begun > SLICE:
+                yield others_turn(Stage.STORE)
+                begun = time.monotonic()
+            if verdict is RELAYED:
+                answer = self._log.log_reception(message, connection, queue)
+            else:
+                answer = self._log.log_reception(
+                    message,
+                    connection,
+                    queue,
+                    feedback=verdict.feedback,
+                    delivery_status=verdict.delivery_status,
+                    is_dropped_report=verdict.delivery_status is not None and not verdict.is_relayed,
+                )
+            if answer is not None:
+                yield Wait(Stage.STORE, answer)
 
 
 def _queue_of(message: Message) -> str:
@@ -269,6 +291,13 @@ def _queue_of(message: Message) -> str:
         return queue_name(message.meta, message.recipients)
     except ValueError as error:
         raise PolicyError(f"message {message.id} has no queue: {error}") from error
+
+
+def _is_taken(verdicts: Sequence[Verdict], queues: Sequence[str]) -> bool:
+    """Whether anything became of the transaction; queue ``null`` takes all, for relaying or not."""
+    return any(
+        verdict.is_taken or queue == NULL_QUEUE for verdict, queue in zip(verdicts, queues, strict=True)
+    )
 
 
 def _reply_of(end: StopIteration) -> Reply:

@@ -10,12 +10,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from kumo.errors import DisconnectMode, LocalProtocolError, Rejection, RemoteProtocolError
 from kumo.smtp import replies
+from kumo.smtp.authentication import (
+    RESPONSE_COMMAND,
+    loggable_command,
+    read_plain_response,
+    read_response_line,
+)
+from kumo.smtp.client_address import read_client_address
 from kumo.smtp.events import (
+    ClientAddressReceived,
+    CommandEvent,
     ConnectionOpened,
     ContentReceived,
+    CredentialsReceived,
     GreetingReceived,
     MailReceived,
     RecipientReceived,
+    TlsRequested,
+    TlsStarting,
     VerdictEvent,
 )
 from kumo.smtp.extensions import ehlo_keywords
@@ -47,6 +59,8 @@ _SENDER = State.SENDER
 _RECIPIENTS = State.RECIPIENTS
 _CONTENT = State.CONTENT
 _ANSWERING = State.ANSWERING
+_CREDENTIALS = State.CREDENTIALS
+_HANDSHAKE = State.HANDSHAKE
 _IF_421 = DisconnectMode.IF_421
 _FORCE_DISCONNECT = DisconnectMode.FORCE_DISCONNECT
 _FOLLOW_WITH_421 = DisconnectMode.FOLLOW_WITH_421
@@ -60,7 +74,17 @@ class Dialogue:
         replies_out: takes every reply.
     """
 
-    __slots__ = ("_accepted_mails", "_errors", "_out", "_parameters", "greeting", "state", "transaction")
+    __slots__ = (
+        "_accepted_mails",
+        "_errors",
+        "_out",
+        "_parameters",
+        "greeting",
+        "is_authenticated",
+        "state",
+        "tls_is_active",
+        "transaction",
+    )
 
     def __init__(self, parameters: SessionParameters, replies_out: ReplyQueue) -> None:
         self._parameters = parameters
@@ -71,6 +95,14 @@ class Dialogue:
         self.transaction: Transaction | None = None
         self.greeting: str | None = None
         """Domain or literal of the last EHLO or HELO that was accepted."""
+        self.is_authenticated = False
+        """Whether AUTH succeeded."""
+        self.tls_is_active = False
+        """Whether the session runs inside TLS."""
+
+    def reconfigure(self, parameters: SessionParameters) -> None:
+        """Let what follows go by other parameters; what was counted so far stays counted."""
+        self._parameters = parameters
 
     # --- input ------------------------------------------------------------------------------------
 
@@ -95,6 +127,30 @@ class Dialogue:
         """Answer a command line over the limit."""
         self._count_error(replies.LINE_TOO_LONG, None)
 
+    def read_response(self, line: bytes | None) -> CredentialsReceived | None:
+        """Take the line that follows the 334 (without CRLF; None: over the limit) for what it is there.
+
+        Source: RFC 4954 §4.
+        """
+        self.state = _READY
+        try:
+            return read_response_line(line)
+        except RemoteProtocolError as error:
+            self._count_error(Reply.of(error), RESPONSE_COMMAND)
+            return None
+
+    def start_handshake(self) -> TlsStarting:
+        """The 220 to STARTTLS is out: forget what the client said in the clear. Source: RFC 3207 §4.2."""
+        self.transaction = None
+        self.greeting = None
+        self.is_authenticated = False
+        return TlsStarting()
+
+    def end_handshake(self) -> None:
+        """The session runs inside TLS from here on."""
+        self.tls_is_active = True
+        self.state = _READY
+
     def end_content(self, content: bytes, report: ScanReport) -> ContentReceived:
         """End-of-data of an acceptable size was read."""
         transaction = self._open_transaction()
@@ -117,9 +173,19 @@ class Dialogue:
         self.transaction = None
         self.state = _READY
 
+    def withdraw(self) -> None:
+        """What was to bring content, a response or a handshake went out as a refusal: commands follow."""
+        transaction = self.transaction
+        if self.state is not _HANDSHAKE:
+            self.abandon_transaction()
+        elif transaction is not None:
+            self.state = _RECIPIENTS if transaction.recipients else _SENDER
+        else:
+            self.state = _READY
+
     # --- verdicts ---------------------------------------------------------------------------------
 
-    def accept(self, event: VerdictEvent, answer: Any) -> None:
+    def accept(self, event: VerdictEvent | TlsStarting, answer: Any) -> None:
         """Go on as the event proposed; ``answer`` is what ``ServerSession.accept`` got.
 
         Raises:
@@ -127,7 +193,7 @@ class Dialogue:
         """
         _ACCEPTANCES[event.__class__](self, event, answer)
 
-    def refuse(self, event: VerdictEvent, rejection: Rejection) -> None:
+    def refuse(self, event: VerdictEvent | TlsStarting, rejection: Rejection) -> None:
         """Send policy's refusal of an event."""
         reply = Reply.of(rejection)
         mode = rejection.mode
@@ -136,10 +202,10 @@ class Dialogue:
         elif isinstance(event, ConnectionOpened):
             # A refused connection never gets to commands; only the farewell differs.
             self._out.send(reply, None, mode if mode is _FOLLOW_WITH_421 else _FORCE_DISCONNECT)
-        elif isinstance(event, GreetingReceived | MailReceived | RecipientReceived):
+        elif isinstance(event, CommandEvent):
             self._out.send(reply, event.command, mode, self.transaction)
         else:
-            raise LocalProtocolError("a pending reply can be replaced, not refused")
+            raise LocalProtocolError("a pending reply can be replaced and a handshake done, neither refused")
 
     def _accept_connection(self, _event: ConnectionOpened, answer: object) -> None:
         _expect_nothing(answer)
@@ -179,6 +245,28 @@ class Dialogue:
             raise LocalProtocolError("content is answered with a Reply")
         self._answer_content(answer, _IF_421)
 
+    def _accept_tls(self, _event: TlsRequested, answer: object) -> None:
+        _expect_nothing(answer)
+        self.state = _HANDSHAKE
+        self._succeed(replies.START_TLS)
+
+    def _accept_credentials(self, event: CredentialsReceived, answer: object) -> None:
+        if answer is True:
+            self.is_authenticated = True
+            self._succeed(replies.AUTHENTICATED)
+        elif answer is False:
+            self._out.send(replies.AUTH_INVALID, event.command)
+        else:
+            raise LocalProtocolError("credentials are answered with True or False")
+
+    def _accept_address(self, _event: ClientAddressReceived, answer: object) -> None:
+        _expect_nothing(answer)
+        parameters = self._parameters
+        self._succeed(replies.banner(parameters.hostname, parameters.banner))
+
+    def _accept_nothing(self, _event: TlsStarting, _answer: object) -> None:
+        raise LocalProtocolError("a handshake waits for tls_started")
+
     # --- commands ---------------------------------------------------------------------------------
 
     def _greet(self, command: Command, line: bytes) -> GreetingReceived | None:
@@ -187,7 +275,14 @@ class Dialogue:
         except ValueError:
             self.refuse_command(replies.SYNTAX_ERROR, line)
             return None
-        keywords = ehlo_keywords(self._parameters.max_message_size) if command.verb == "EHLO" else ()
+        keywords: tuple[str, ...] = ()
+        if command.verb == "EHLO":
+            parameters = self._parameters
+            keywords = ehlo_keywords(
+                parameters.max_message_size,
+                tls_is_active=self.tls_is_active,
+                allow_xclient=parameters.allow_xclient,
+            )
         return GreetingReceived(command.verb, domain, keywords, line.decode())
 
     def _mail(self, command: Command, line: bytes) -> MailReceived | None:
@@ -236,13 +331,52 @@ class Dialogue:
     def _noop(self, _command: Command, _line: bytes) -> None:
         self._succeed(replies.NOTHING_DONE)
 
-    def _auth(self, command: Command, line: bytes) -> None:
-        mechanism = command.argument or ""
+    def _starttls(self, _command: Command, line: bytes) -> TlsRequested | None:
+        if self.tls_is_active:
+            self.refuse_command(replies.TLS_IS_ACTIVE, line)
+            return None
+        return TlsRequested(line.decode())
+
+    def _auth(self, command: Command, line: bytes) -> CredentialsReceived | None:
+        refusal = self._auth_refusal(command.argument or "")
+        if refusal is None and command.parameters:
+            ((_, response),) = command.parameters
+            try:
+                return read_plain_response((response or "").encode(), loggable_command(line))
+            except RemoteProtocolError as error:
+                refusal = Reply.of(error)
+        if refusal is not None:
+            self.refuse_command(refusal, line)
+        else:
+            self.state = _CREDENTIALS
+            # Not yet a success: a row of errors goes on over exchanges that come to nothing.
+            self._out.send(replies.START_RESPONSE)
+        return None
+
+    def _auth_refusal(self, mechanism: str) -> Reply | None:
+        if self.is_authenticated:
+            return replies.AUTH_TWICE
+        if self.transaction is not None:
+            return replies.AUTH_IN_TRANSACTION
         # RFC 4954 §4 has mechanism names in upper case; KumoMTA knows no other spelling.
         if mechanism != "PLAIN":
-            self.refuse_command(replies.mechanism_not_supported(mechanism), line)
+            return replies.mechanism_not_supported(mechanism)
+        if not self.tls_is_active:
+            return replies.encryption_required(mechanism)
+        return None
+
+    def _xclient(self, command: Command, line: bytes) -> ClientAddressReceived | None:
+        if not self._parameters.allow_xclient:
+            refusal = replies.XCLIENT_NOT_PERMITTED
+        elif self.transaction is not None:
+            refusal = replies.XCLIENT_IN_TRANSACTION
         else:
-            self.refuse_command(replies.encryption_required(mechanism), line)
+            try:
+                return read_client_address(command, line)
+            except RemoteProtocolError as error:
+                refusal = Reply.of(error)
+        self.refuse_command(refusal, line)
+        return None
 
     def _quit(self, _command: Command, _line: bytes) -> None:
         self._out.send(replies.GOODBYE, None, _FORCE_DISCONNECT)
@@ -279,7 +413,9 @@ class Dialogue:
         Action.START_CONTENT: _data,
         Action.RESET: _rset,
         Action.DO_NOTHING: _noop,
+        Action.START_TLS: _starttls,
         Action.AUTHENTICATE: _auth,
+        Action.CHANGE_ADDRESS: _xclient,
         Action.QUIT: _quit,
     }
     """How each action of the state tables is done."""
@@ -290,21 +426,12 @@ class Dialogue:
         MailReceived: _accept_mail,
         RecipientReceived: _accept_recipient,
         ContentReceived: _accept_content,
+        TlsRequested: _accept_tls,
+        CredentialsReceived: _accept_credentials,
+        ClientAddressReceived: _accept_address,
+        TlsStarting: _accept_nothing,
     }
     """How each event takes its course."""
-
-
-def loggable_command(line: bytes) -> str:
-    """A command line as rewriting and logs may see it: of AUTH, well-formed or not, only the mechanism."""
-    text = line.decode("utf-8", "replace")
-    if text.lstrip()[:4].upper() != "AUTH":
-        return text
-    _verb, *arguments = text.split(maxsplit=2)
-    if arguments and arguments[0].replace("-", "").isalnum():
-        arguments[1:] = ["***"] * len(arguments[1:])
-    else:
-        arguments = ["***"] * bool(arguments)
-    return " ".join(("AUTH", *arguments))
 
 
 _PROTOCOL_ERROR_CODES = range(500, 505)
@@ -313,7 +440,7 @@ _PROTOCOL_ERROR_CODES = range(500, 505)
 
 def _expect_nothing(answer: object) -> None:
     if answer is not None:
-        raise LocalProtocolError(f"only a greeting or content is accepted with an answer, not {answer!r}")
+        raise LocalProtocolError(f"this event is accepted without an answer, not with {answer!r}")
 
 
 def _refusal(reply: Reply) -> _Handler:

@@ -7,7 +7,7 @@ making a frozen dataclass costs eight times as much, a named tuple four times. T
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from msgspec import Struct
 
@@ -117,6 +117,59 @@ class ContentReceived(Struct, frozen=True, gc=False):
     report: ScanReport
 
 
+@dataclass(frozen=True, slots=True)
+class TlsRequested:
+    """STARTTLS. ``accept()`` sends 220, after which ``TlsStarting`` comes.
+
+    The shell answers once it knows that it can do the handshake: after the 220 it is too late to say no.
+    """
+
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsReceived:
+    """AUTH PLAIN inside TLS, decoded. ``accept(True)`` answers 235, ``accept(False)`` 535.
+
+    Args:
+        authz_id: whom the client wants to act as; ``authn_id`` where it did not say.
+        authn_id: who it says it is.
+        password: never to be logged.
+        command: the command line with what it carried masked.
+
+    Source: RFC 4616, RFC 4954.
+    """
+
+    authz_id: str
+    authn_id: str
+    password: str = field(repr=False)
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAddressReceived:
+    """XCLIENT of a client that may; ``accept()`` answers with the banner.
+
+    Before that the shell has replaced the addresses and called ``set_parameters``. A refusal is the only
+    reply. None: as before.
+
+    Args:
+        peer_ip: without brackets; IPv4-mapped addresses as they came.
+        peer_port: of the peer.
+        local_ip: our own end.
+        local_port: likewise.
+        command: the command line as typed.
+
+    Source: Postfix XCLIENT_README.
+    """
+
+    peer_ip: str | None
+    peer_port: int | None
+    local_ip: str | None
+    local_port: int | None
+    command: str
+
+
 class ReplyPending(Struct, frozen=True, gc=False):
     """Only with ``rewrites_replies``: ``accept(Reply)`` sends that one, ``accept()`` the given one.
 
@@ -145,6 +198,17 @@ class ReplyRefused(Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
+class TlsStarting:
+    """The 220 to STARTTLS is in ``data_to_send``; the next octets from the peer are a TLS handshake.
+
+    The shell stops reading before it writes, does the handshake, and calls ``tls_started``; if it fails, it
+    closes without a word. Whatever the peer had sent behind STARTTLS is gone.
+
+    Source: RFC 3207 §4.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class SessionEnded:
     """Nothing more is read; the shell closes once ``data_to_send`` is written. Comes once, and last.
 
@@ -154,10 +218,18 @@ class SessionEnded:
     reason: str = ""
 
 
-VerdictEvent = (
-    ConnectionOpened | GreetingReceived | MailReceived | RecipientReceived | ContentReceived | ReplyPending
+CommandEvent = (
+    GreetingReceived
+    | MailReceived
+    | RecipientReceived
+    | TlsRequested
+    | CredentialsReceived
+    | ClientAddressReceived
 )
+"""What a command line asks for; each has it as ``command``."""
+
+VerdictEvent = ConnectionOpened | CommandEvent | ContentReceived | ReplyPending
 """What pauses a session."""
 
-Event = VerdictEvent | ReplyRefused | SessionEnded
+Event = VerdictEvent | ReplyRefused | TlsStarting | SessionEnded
 """All that ``ServerSession.next_event`` may tell."""

@@ -34,10 +34,11 @@ class LineReader:
         limit: octets that a line may have, CRLF not counted.
     """
 
-    __slots__ = ("_limit", "_octets", "_offset", "_swallowing")
+    __slots__ = ("_octets", "_offset", "_swallowing", "limit")
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
+        """Octets that a line may have, CRLF not counted; a new one holds from the next line on."""
         self._octets = b""
         self._offset = 0
         self._swallowing = False
@@ -73,7 +74,7 @@ class LineReader:
         if self._swallowing:
             self._swallowing = False
             return _TOO_LONG
-        if end - start > self._limit:
+        if end - start > self.limit:
             return _TOO_LONG
         return octets[start:end]
 
@@ -89,8 +90,17 @@ class LineReader:
         length = len(octets) - start
         if octets.endswith(b"\r"):
             length -= 1
-        if length > self._limit:
+        if length > self.limit:
             self._swallowing = True
             # The CR may be the first half of the line's CRLF.
             self._octets = octets[-1:] if octets.endswith(b"\r") else b""
             self._offset = 0
+
+
+class DeafReader(LineReader):
+    """Stands in while nothing that comes may be read: what it is fed is dropped at once."""
+
+    __slots__ = ()
+
+    def feed(self, octets: bytes) -> None:
+        """Forget input."""

@@ -36,14 +36,22 @@ OF_FAULT: Final = {
 NESTED_MAIL: Final = Reply(503, "5.5.0 MAIL FROM already issued; you must RSET first")
 MAIL_FIRST: Final = Reply(503, "5.5.0 MAIL FROM must be issued first")
 RECIPIENT_FIRST: Final = Reply(503, "5.5.0 RCPT TO must be issued first")
+TLS_IS_ACTIVE: Final = Reply(501, "Cannot STARTTLS as TLS is already active")
+AUTH_TWICE: Final = Reply(503, "5.5.1 AUTH me once, can't get authed again!")
 AUTH_IN_TRANSACTION: Final = Reply(503, "5.5.1 AUTH not permitted inside a transaction")
+XCLIENT_IN_TRANSACTION: Final = Reply(503, "mail transaction in progress")
 XCLIENT_NOT_PERMITTED: Final = Reply(550, "insufficient authorization")
+AUTH_INVALID: Final = Reply(535, "5.7.8 AUTH invalid")
 TOO_MANY_MESSAGES: Final = Reply(452, "4.5.3 too many messages on this connection")
 TOO_MANY_RECIPIENTS: Final = Reply(452, "4.5.3 too many recipients")
 MESSAGE_TOO_BIG: Final = Reply(552, "5.3.4 message too big")
 
 # --- successes ----------------------------------------------------------------------------------
 
+START_TLS: Final = Reply(220, "Ready to Start TLS")
+START_RESPONSE: Final = Reply(334, " ")
+"""An empty challenge: clients have always seen two blanks."""
+AUTHENTICATED: Final = Reply(235, "2.7.0 AUTH OK!")
 START_CONTENT: Final = Reply(354, "Send body; end with CRLF.CRLF")
 WAS_RESET: Final = Reply(250, "Reset state")
 NOTHING_DONE: Final = Reply(250, "the goggles do nothing")
@@ -51,7 +59,7 @@ GOODBYE: Final = Reply(221, "So long, and thanks for all the fish!")
 
 
 def banner(hostname: str, text: str) -> Reply:
-    """The greeting of a new connection."""
+    """The greeting of a new connection, and of one whose client named another address."""
     return Reply(220, f"{hostname} {text}")
 
 

@@ -55,6 +55,11 @@ class ReplyQueue:
         self.facts: list[ReplyRefused | SessionEnded] = []
         """What the shell is to be told, oldest first; the session takes them out."""
 
+    def reconfigure(self, hostname: str, *, rewrites: bool) -> None:
+        """Let what is sent from now on follow other parameters; only while nothing is ``waiting``."""
+        self._hostname = hostname
+        self._rewrites = rewrites
+
     @property
     def has_octets(self) -> bool:
         """Whether ``take_octets`` would give any."""

@@ -20,16 +20,16 @@ from kumo.smtp import replies
 from kumo.smtp.content_reader import ContentReader
 from kumo.smtp.dialogue import CONTENT_COMMAND, Dialogue
 from kumo.smtp.events import (
+    ClientAddressReceived,
+    CommandEvent,
     ConnectionOpened,
     Event,
-    GreetingReceived,
-    MailReceived,
-    RecipientReceived,
     ReplyPending,
+    TlsStarting,
     VerdictEvent,
 )
 from kumo.smtp.limits import MAX_HELD_OCTETS
-from kumo.smtp.line_reader import LineReader, NoLine
+from kumo.smtp.line_reader import DeafReader, LineReader, NoLine
 from kumo.smtp.reply import Reply
 from kumo.smtp.reply_queue import ReplyQueue
 from kumo.smtp.states import State
@@ -42,8 +42,14 @@ if TYPE_CHECKING:
 _FORCE_DISCONNECT = DisconnectMode.FORCE_DISCONNECT
 _OPENING = State.OPENING
 _CONTENT = State.CONTENT
+_HANDSHAKE = State.HANDSHAKE
 _CONTENT_STATES = (State.CONTENT, State.ANSWERING)
+# What comes in these is no command line.
+_OTHER_STATES = frozenset({State.OPENING, State.CREDENTIALS, State.HANDSHAKE})
+# What brought the session here must have gone out as it was, or commands follow.
+_INVITING_STATES = frozenset({State.CONTENT, State.CREDENTIALS, State.HANDSHAKE})
 _INCOMPLETE: Final = NoLine.INCOMPLETE
+_PEER_CLOSED = "the peer closed the connection"
 
 
 class Wait(enum.Enum):
@@ -94,7 +100,7 @@ class ServerSession:
         self._content = ContentReader(parameters.max_message_size, parameters.line_length_hard_limit)
         self._out = ReplyQueue(parameters.hostname, rewrites=parameters.rewrites_replies)
         self._dialogue = Dialogue(parameters, self._out)
-        self._awaiting: VerdictEvent | None = None
+        self._awaiting: VerdictEvent | TlsStarting | None = None
         self._eof = False
         self._stopping = False
 
@@ -106,8 +112,21 @@ class ServerSession:
         return self._dialogue.greeting
 
     @property
+    def tls_is_active(self) -> bool:
+        """Whether the session runs inside TLS."""
+        return self._dialogue.tls_is_active
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether AUTH succeeded."""
+        return self._dialogue.is_authenticated
+
+    @property
     def is_reading(self) -> bool:
-        """Whether more input is wanted; when not, the shell is to stop reading from its socket."""
+        """Whether more input is wanted; when not, the shell is to stop reading from its socket.
+
+        Not wanted between ``TlsStarting`` and ``tls_started``: what comes then anyway is dropped unread.
+        """
         return not (self._awaiting is not None or self._eof or self._out.ended)
 
     @property
@@ -167,6 +186,8 @@ class ServerSession:
         if not self._eof:
             self._eof = True
             self._progress = now
+            if self._shakes_hands():
+                self._out.end(_PEER_CLOSED)
 
     def handle_timeout(self, now: float) -> None:
         """End the session with 421 if ``deadline`` has passed; a call too early does nothing."""
@@ -188,6 +209,36 @@ class ServerSession:
         self._awaiting = None
         self._end_with(replies.unavailable(self._parameters.hostname, text))
 
+    def tls_started(self, *, now: float | None = None) -> None:
+        """The handshake that ``TlsStarting`` asked for is done; octets from here on came inside TLS.
+
+        Args:
+            now: monotonic time in seconds; the peer's time limit starts anew. Without it, it runs from the
+                last input in the clear.
+        """
+        if not isinstance(self._awaiting, TlsStarting) or self._out.ended:
+            raise LocalProtocolError("no handshake was asked for")
+        self._awaiting = None
+        if now is not None:
+            self._progress = now
+        self._lines = LineReader(self._parameters.line_length_hard_limit)
+        self._dialogue.end_handshake()
+
+    def set_parameters(self, parameters: SessionParameters) -> None:
+        """Go by other parameters from here on; what was counted so far stays counted.
+
+        Legal before the banner, and while ``ClientAddressReceived`` waits for its verdict: the answer to
+        either is made of the new ones.
+        """
+        may_change = self._dialogue.state is _OPENING or isinstance(self._awaiting, ClientAddressReceived)
+        if not may_change or self._out.ended or self._out.waiting:
+            raise LocalProtocolError("parameters change before the banner or while an address is judged")
+        self._parameters = parameters
+        self._lines.limit = parameters.line_length_hard_limit
+        self._content = ContentReader(parameters.max_message_size, parameters.line_length_hard_limit)
+        self._out.reconfigure(parameters.hostname, rewrites=parameters.rewrites_replies)
+        self._dialogue.reconfigure(parameters)
+
     # --- output -----------------------------------------------------------------------------------
 
     def next_event(self) -> Event | Wait:
@@ -195,7 +246,7 @@ class ServerSession:
 
         Returns:
             An event; ``Wait.NEED_DATA`` when all input is used up; ``Wait.PAUSED`` while a verdict
-            is due and for ever once the session has ended.
+            or a handshake is due and for ever once the session has ended.
         """
         out = self._out
         while True:
@@ -219,12 +270,14 @@ class ServerSession:
 
     # --- verdicts ---------------------------------------------------------------------------------
 
-    def accept(self, answer: Reply | tuple[str, ...] | None = None, *, now: float | None = None) -> None:
+    def accept(
+        self, answer: Reply | tuple[str, ...] | bool | None = None, *, now: float | None = None
+    ) -> None:
         """Let the event that paused the session take its course.
 
         Args:
-            answer: for content the reply (required), for EHLO the keyword lines, for a pending reply its
-                replacement; None for all others.
+            answer: for content the reply and for credentials whether they are right (both required), for
+                EHLO the keyword lines, for a pending reply its replacement; None for all others.
             now: monotonic time in seconds when the verdict took time: the peer's time limit
                 starts anew. Without it, it runs from the last input.
         """
@@ -243,6 +296,7 @@ class ServerSession:
     def fail(self, cause: str | None = None) -> None:
         """End the session with 421 4.3.0 because something of ours went wrong.
 
+        While a handshake is due it ends without a word: the client would take it for part of TLS.
         May be called at any time; after the end it does nothing.
 
         Args:
@@ -250,12 +304,15 @@ class ServerSession:
         """
         if self._out.ended:
             return
+        if self._shakes_hands():
+            self._out.end("technical difficulties")
+            return
         event = self._awaiting
         self._awaiting = None
         dialogue = self._dialogue
         if cause is not None:
             command: str | None = f"Error in SmtpServerSession: {cause}"
-        elif isinstance(event, GreetingReceived | MailReceived | RecipientReceived):
+        elif isinstance(event, CommandEvent):
             command = event.command
         else:
             command = CONTENT_COMMAND if dialogue.state in _CONTENT_STATES else None
@@ -267,13 +324,13 @@ class ServerSession:
 
     # --- within -----------------------------------------------------------------------------------
 
-    def _advance(self) -> VerdictEvent | Wait | None:
+    def _advance(self) -> VerdictEvent | TlsStarting | Wait | None:
         """One step through the input; None when it needs no verdict."""
         state = self._dialogue.state
         if state is _CONTENT:
             return self._advance_content()
-        if state is _OPENING:
-            return ConnectionOpened()
+        if state in _OTHER_STATES:
+            return self._advance_otherwise(state)
         line = self._lines.next_line()
         if line is _INCOMPLETE:
             return self._starve()
@@ -281,6 +338,22 @@ class ServerSession:
             return self._dialogue.interpret(line)
         self._dialogue.refuse_long_line()
         return None
+
+    def _advance_otherwise(self, state: State) -> VerdictEvent | TlsStarting | Wait | None:
+        if state is _OPENING:
+            return ConnectionOpened()
+        if state is _HANDSHAKE:
+            # Nothing that came in the clear behind STARTTLS may ever be read: it would run inside TLS.
+            self._lines = DeafReader(0)
+            return self._starve() if self._eof else self._dialogue.start_handshake()
+        line = self._lines.next_line()
+        if line is _INCOMPLETE:
+            return self._starve()
+        return self._dialogue.read_response(line if isinstance(line, bytes) else None)
+
+    def _shakes_hands(self) -> bool:
+        """Whether the 220 to STARTTLS is on its way: until TLS is up the client takes no reply."""
+        return self._dialogue.state is _HANDSHAKE and not (self._out.waiting or self._out.ended)
 
     def _advance_content(self) -> VerdictEvent | Wait | None:
         content = self._content
@@ -300,14 +373,14 @@ class ServerSession:
     def _starve(self) -> Wait | None:
         """Input is used up; None when the session ends for it."""
         if self._eof:
-            self._out.end("the peer closed the connection")
+            self._out.end(_PEER_CLOSED)
             return None
         if self._stopping:
             self._end_with(replies.shutting_down(self._parameters.hostname))
             return None
         return _NEED_DATA
 
-    def _take_awaited(self, now: float | None) -> VerdictEvent:
+    def _take_awaited(self, now: float | None) -> VerdictEvent | TlsStarting:
         event = self._awaiting
         if event is None:
             raise LocalProtocolError("a verdict, but no event asked for one")
@@ -319,9 +392,8 @@ class ServerSession:
         if answer is not None and not isinstance(answer, Reply):
             raise LocalProtocolError("a pending reply is replaced by a Reply")
         sent = self._out.rewrite(answer)
-        if self._dialogue.state is _CONTENT and sent.is_refusal:
-            # The client was told not to send content; what it sends are commands.
-            self._dialogue.abandon_transaction()
+        if sent.is_refusal and self._dialogue.state in _INVITING_STATES:
+            self._dialogue.withdraw()
 
     def _end_with(self, reply: Reply) -> None:
         dialogue = self._dialogue

@@ -18,6 +18,7 @@ class SessionParameters:
         max_message_size: octets of content after unstuffing; one more is refused.
         max_recipients_per_message: accepted RCPT commands in a transaction.
         max_messages_per_connection: accepted MAIL commands in the session.
+        allow_xclient: whether XCLIENT is offered and taken.
         rewrites_replies: whether each reply is shown as ``ReplyPending`` first.
 
     Source: KumoMTA manual, kumo.start_esmtp_listener.
@@ -30,4 +31,5 @@ class SessionParameters:
     max_message_size: int
     max_recipients_per_message: int
     max_messages_per_connection: int
+    allow_xclient: bool = False
     rewrites_replies: bool = False

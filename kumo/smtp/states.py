@@ -31,6 +31,10 @@ class State(enum.Enum):
     """354 was sent; what comes is content, not commands."""
     ANSWERING = enum.auto()
     """End-of-data was read and its verdict is due; what comes are commands again."""
+    CREDENTIALS = enum.auto()
+    """334 was sent; the next line is the response to it, not a command."""
+    HANDSHAKE = enum.auto()
+    """220 was sent to STARTTLS; what comes is no SMTP until the handshake is done."""
 
 
 class Action(enum.Enum):
@@ -42,7 +46,9 @@ class Action(enum.Enum):
     START_CONTENT = enum.auto()
     RESET = enum.auto()
     DO_NOTHING = enum.auto()
+    START_TLS = enum.auto()
     AUTHENTICATE = enum.auto()
+    CHANGE_ADDRESS = enum.auto()
     QUIT = enum.auto()
 
 
@@ -52,8 +58,10 @@ _EVERYWHERE: Final[dict[str, Action | Reply]] = {
     "RSET": Action.RESET,
     "NOOP": Action.DO_NOTHING,
     "QUIT": Action.QUIT,
-    "XCLIENT": replies.XCLIENT_NOT_PERMITTED,
-    "STARTTLS": replies.UNIMPLEMENTED,
+    "STARTTLS": Action.START_TLS,
+    # What these two are refused for comes in an order of its own, in which the transaction is not the first.
+    "AUTH": Action.AUTHENTICATE,
+    "XCLIENT": Action.CHANGE_ADDRESS,
     "LHLO": replies.UNIMPLEMENTED,
     "HELP": replies.UNIMPLEMENTED,
     "VRFY": replies.UNIMPLEMENTED,
@@ -67,21 +75,18 @@ COMMANDS: Final[dict[State, dict[str, Action | Reply]]] = {
         "MAIL": Action.OPEN_TRANSACTION,
         "RCPT": replies.MAIL_FIRST,
         "DATA": replies.MAIL_FIRST,
-        "AUTH": Action.AUTHENTICATE,
     },
     State.SENDER: {
         **_EVERYWHERE,
         "MAIL": replies.NESTED_MAIL,
         "RCPT": Action.ADD_RECIPIENT,
         "DATA": replies.RECIPIENT_FIRST,
-        "AUTH": replies.AUTH_IN_TRANSACTION,
     },
     State.RECIPIENTS: {
         **_EVERYWHERE,
         "MAIL": replies.NESTED_MAIL,
         "RCPT": Action.ADD_RECIPIENT,
         "DATA": Action.START_CONTENT,
-        "AUTH": replies.AUTH_IN_TRANSACTION,
     },
 }
 """State and verb to what is done, or to the reply that refuses it. Source: RFC 5321 §4.1.4."""

@@ -124,19 +124,27 @@ def syncs_whole_file_system(path: str) -> bool:
     return hasattr(_LIBC, "syncfs") and _file_system_type(Path(path).stat().st_dev) in _WHOLE_FILE_SYSTEM
 
 
+_LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG})
+
+
 def is_full(error: OSError) -> bool:
     """Whether there is no room, on the disk or within a quota."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def spool_error(action: str, error: OSError) -> SpoolError:
+def spool_error(action: str, error: OSError, kind: type[SpoolError] = SpoolError) -> SpoolError:
     """Put a failed call into the words of the error tree.
 
     Args:
         action: what could not be done, with the path or id.
         error: why; without room it becomes ``SpoolFull``.
+        kind: what it becomes otherwise, unless the limit is this process's or this file's and says
+            nothing of the next message.
     """
-    kind = SpoolFull if is_full(error) else SpoolError
+    if is_full(error):
+        kind = SpoolFull
+    elif error.errno in _LIMITS:
+        kind = SpoolError
     return kind(f"unable to {action}: {error.strerror or error}")
 
 

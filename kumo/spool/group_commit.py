@@ -14,7 +14,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
-from kumo.errors import SpoolError
+from kumo.errors import SpoolError, SpoolUnhealthy
 from kumo.message import Message
 from kumo.spool.durability import Barrier
 from kumo.spool.file_operations import FileOperations, spool_error
@@ -227,7 +227,7 @@ class GroupCommit:
     def _fail(self, request: StoreRequest, error: Exception) -> None:
         names = ", ".join(entry.id for entry in request.entries)
         if isinstance(error, OSError):
-            request.error = spool_error(f"store {names}", error)
+            request.error = spool_error(f"store {names}", error, SpoolUnhealthy)
             _log.error("%s", request.error)
         else:
             request.error = SpoolError(f"unable to store {names}: the spool's writer failed: {error}")

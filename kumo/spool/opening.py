@@ -63,11 +63,40 @@ def open_stores(
     return opened[0], opened[1]
 
 
+def try_out(root: str, files: FileOperations, *, sync: bool) -> None:
+    """Do to a store what every message will: create, write, sync, rename, remove.
+
+    So a policy's mistake is found before the first message, and a disk's recovery without one.
+
+    Args:
+        root: the store's folder.
+        files: performs the calls.
+        sync: whether its messages are synced.
+
+    Raises:
+        OSError: one of the calls failed; lack of room is only logged.
+    """
+    probe = f"{new_directory(root)}/.probe"
+    target = f"{root}/.probe"
+    with _despite_full_disk(root):
+        with contextlib.suppress(FileNotFoundError):
+            files.unlink(probe)
+        descriptor = files.create(probe)
+        try:
+            files.write(descriptor, (b"probe\n",))
+            if sync:
+                files.sync_file(descriptor)
+        finally:
+            files.close(descriptor)
+        files.rename(probe, target)
+        files.unlink(target)
+
+
 def _prepare(root: str, files: FileOperations, held: ExitStack) -> None:
     for directory in (root, f"{root}/new", f"{root}/data"):
         Path(directory).mkdir(parents=True, exist_ok=True)
     _lock(f"{root}/lock", held)
-    _probe(root, files)
+    try_out(root, files, sync=True)
 
 
 def _lock(path: str, held: ExitStack) -> None:
@@ -82,23 +111,6 @@ def _lock(path: str, held: ExitStack) -> None:
     os.ftruncate(descriptor, 0)
     with _despite_full_disk(path):
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-
-
-def _probe(root: str, files: FileOperations) -> None:
-    """Do once what every message will need, so that a policy's mistake is found before the first one."""
-    probe = f"{new_directory(root)}/.probe"
-    target = f"{root}/.probe"
-    with contextlib.suppress(FileNotFoundError):
-        files.unlink(probe)
-    with _despite_full_disk(root):
-        descriptor = files.create(probe)
-        try:
-            files.write(descriptor, (b"probe\n",))
-            files.sync_file(descriptor)
-        finally:
-            files.close(descriptor)
-        files.rename(probe, target)
-        files.unlink(target)
 
 
 @contextlib.contextmanager

@@ -27,8 +27,9 @@ from kumo.spool.enumeration import (
 )
 from kumo.spool.file_operations import FileOperations, spool_error
 from kumo.spool.group_commit import Entry, GroupCommit, StoreRequest
+from kumo.spool.health import SpoolHealth
 from kumo.spool.local_disk import LocalDisk
-from kumo.spool.opening import open_stores
+from kumo.spool.opening import open_stores, try_out
 from kumo.spool.transaction import recover
 from kumo.spool.writer import Job, Writer
 
@@ -45,7 +46,17 @@ class Spool:
     belong to one event loop.
     """
 
-    __slots__ = ("_data", "_files", "_fresh", "_held", "_is_closed", "_meta", "_on_full", "_writer")
+    __slots__ = (
+        "_data",
+        "_files",
+        "_fresh",
+        "_health",
+        "_held",
+        "_is_closed",
+        "_meta",
+        "_on_full",
+        "_writer",
+    )
 
     def __init__(
         self,
@@ -63,7 +74,8 @@ class Spool:
         self._fresh: set[str] | None = set()
         """Ids stored in this run, for as long as the enumeration might come across them."""
         self._is_closed = False
-        self._writer = Writer(GroupCommit(data, meta, files), self._note_error)
+        self._health = SpoolHealth(self._try_out)
+        self._writer = Writer(GroupCommit(data, meta, files), self._health, self._note_error)
 
     @classmethod
     def open(
@@ -98,6 +110,14 @@ class Spool:
                 raise spool_error(f"recover the spool at {meta.path}", error) from error
             raise
 
+    @property
+    def unhealthy_reason(self) -> str | None:
+        """Why nothing can be stored just now, for reasons other than room; None when it can.
+
+        It is found by a message that could not be stored, and unsaid by one that could or by a probe.
+        """
+        return self._health.reason
+
     def store(self, messages: Sequence[Message]) -> Awaitable[None]:
         """Keep all messages or none; their state now is what is kept.
 
@@ -112,6 +132,7 @@ class Spool:
 
         Raises:
             SpoolFull: no room; nothing of them is left.
+            SpoolUnhealthy: the disk failed otherwise, likewise.
             SpoolError: any other failure, likewise.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -188,6 +209,10 @@ class Spool:
         # Cancelled here, the locks stay: the writer still writes.
         await asyncio.get_running_loop().run_in_executor(None, self._writer.join)
         self._held.close()
+
+    def _try_out(self) -> None:
+        for store in (self._meta, self._data):
+            try_out(store.root, self._files, sync=store.barrier is not None)
 
     def _is_fresh(self, spool_id: str) -> bool:
         return self._fresh is not None and spool_id in self._fresh

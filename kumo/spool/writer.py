@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from kumo.errors import SpoolError
 from kumo.message import Message
 from kumo.spool.group_commit import GroupCommit, StoreRequest
+from kumo.spool.health import SpoolHealth
 
 _log = logging.getLogger("kumod.spool")
 
@@ -77,13 +78,17 @@ class Writer:
 
     Args:
         commit: performs batches.
+        health: told how they went, and asked for what is due meanwhile.
         on_error: told of each failed job's error, on the loop.
     """
 
-    __slots__ = ("_commit", "_jobs", "_on_error", "_thread")
+    __slots__ = ("_commit", "_health", "_jobs", "_on_error", "_thread")
 
-    def __init__(self, commit: GroupCommit, on_error: Callable[[SpoolError], None]) -> None:
+    def __init__(
+        self, commit: GroupCommit, health: SpoolHealth, on_error: Callable[[SpoolError], None]
+    ) -> None:
         self._commit = commit
+        self._health = health
         self._on_error = on_error
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         # A daemon thread: what is not answered yet was promised to nobody, and an exit never hangs here.
@@ -107,16 +112,24 @@ class Writer:
         is_last = False
         while not is_last:
             try:
-                job = self._jobs.get(timeout=None if is_tidy else _IDLE_SECONDS)
+                job = self._jobs.get(timeout=self._patience(is_tidy=is_tidy))
             except queue.Empty:
-                is_tidy = self._commit.tidy()
-                continue
-            is_tidy = False
-            batch, is_last = self._batch(job)
-            if batch:
-                self._perform(batch)
-                self._answer(batch)
+                is_tidy = is_tidy or self._commit.tidy()
+            else:
+                is_tidy = False
+                batch, is_last = self._batch(job)
+                if batch:
+                    self._perform(batch)
+                    self._answer(batch)
+            self._health.probe_if_due()
         self._commit.finish()
+
+    def _patience(self, *, is_tidy: bool) -> float | None:
+        """Seconds to wait for a job while there is something else to do; None: there is nothing."""
+        probe = self._health.patience
+        if is_tidy:
+            return probe
+        return _IDLE_SECONDS if probe is None else min(_IDLE_SECONDS, probe)
 
     def _batch(self, job: Job | None) -> tuple[list[Job], bool]:
         """The job and all that waits behind it; and whether the thread is to end then."""
@@ -139,6 +152,7 @@ class Writer:
                 job.error = job.error or job.request.error
             elif job.chore is None:
                 _attempt([job], functools.partial(self._remove, job))
+        self._health.note([job.error for job in stores])
         for job in batch:
             if job.chore is not None:
                 _attempt([job], job.chore)

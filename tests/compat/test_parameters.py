@@ -14,6 +14,8 @@ from kumo.config import (
     EsmtpListener,
     HttpListener,
     KeyVault,
+    ListenerDomain,
+    ListenerOverrides,
     LocalLogs,
     MaildirProtocol,
     MinFree,
@@ -46,10 +48,27 @@ PARAMETERS: list[tuple[type[Any], dict[str, object]]] = [
             "line_length_hard_limit": 998,
             "invalid_line_endings": "Deny",
             "deferred_spool": False,
+            "deferred_queue": False,
             "batch_handling": "BifurcateAlways",
             "trace_headers": TraceHeaders(),
             "tls_certificate": None,
             "tls_private_key": None,
+            "tls_required_client_ca": None,
+            "allow_xclient": False,
+            "require_proxy_protocol": False,
+            "meta": {},
+            "peer": None,
+            "via": None,
+        },
+    ),
+    (
+        ListenerDomain,
+        {
+            "log_oob": "Ignore",
+            "log_arf": "Ignore",
+            "relay_to": False,
+            "relay_from": CidrSet.parse([]),
+            "ttl": 60.0,
         },
     ),
     (
@@ -140,22 +159,12 @@ PARAMETERS: list[tuple[type[Any], dict[str, object]]] = [
 CHOICES = [
     (EsmtpListener, "invalid_line_endings", ["Deny", "Allow", "Fix"]),
     (EsmtpListener, "batch_handling", ["BifurcateAlways", "BatchByDomain"]),
+    (ListenerDomain, "log_arf", ["Ignore", "LogThenDrop", "LogThenRelay"]),
     (QueueConfig, "refresh_strategy", ["Ttl", "Epoch"]),
     (QueueConfig, "strategy", ["TimerWheel", "SkipList", "SingletonTimerWheel", "SingletonTimerWheelV2"]),
 ]
+EVERYWHERE_BUT = {"listen", "max_connections"}
 LATER = [
-    (
-        EsmtpListener,
-        {
-            "allow_xclient",
-            "deferred_queue",
-            "meta",
-            "peer",
-            "require_proxy_protocol",
-            "tls_required_client_ca",
-            "via",
-        },
-    ),
     (HttpListener, {"use_tls", "tls_certificate", "tls_private_key"}),
 ]
 
@@ -173,6 +182,13 @@ def test_parameters_and_defaults_are_the_documented_ones(
     dataclass_type: type[Any], parameters: dict[str, object]
 ) -> None:
     assert {field.name: default_of(field) for field in dataclasses.fields(dataclass_type)} == parameters
+
+
+def test_a_block_may_have_all_but_two_parameters_and_gives_none_by_itself() -> None:
+    listener = {field.name for field in dataclasses.fields(EsmtpListener)}
+    overrides = {field.name: field.default for field in dataclasses.fields(ListenerOverrides)}
+    assert overrides.keys() == listener - EVERYWHERE_BUT
+    assert set(overrides.values()) == {None}
 
 
 @pytest.mark.parametrize(("dataclass_type", "parameter", "choices"), CHOICES)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kumo.config import (
     RECORD_TYPES,
+    AcctLog,
     EsmtpListener,
     KeyData,
     KeyVault,
@@ -161,12 +162,15 @@ def test_an_unknown_record_type_is_refused() -> None:
 @pytest.mark.parametrize("level", [-131_072, 0, 22])
 def test_zstd_levels_at_the_bounds_are_taken(level: int) -> None:
     assert LocalLogs(log_dir="/x", compression_level=level).compression_level == level
+    assert AcctLog(log_dir="/x", compression_level=level).compression_level == level
 
 
 @pytest.mark.parametrize("level", [-131_073, 23])
 def test_zstd_levels_past_the_bounds_are_refused(level: int) -> None:
     with pytest.raises(ValueError, match=f"^invalid value: integer `{level}`, expected a zstd level"):
         LocalLogs(log_dir="/x", compression_level=level)
+    with pytest.raises(ValueError, match=f"^invalid value: integer `{level}`, expected a zstd level"):
+        AcctLog(log_dir="/x", compression_level=level)
 
 
 def test_secrets_are_not_in_a_repr() -> None:

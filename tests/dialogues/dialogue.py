@@ -3,17 +3,21 @@ r"""The little language of ``*.smtp`` files: what a client sends and what it mus
 A line is one step; blank lines and lines that begin with ``#`` mean nothing::
 
     @ name=value      a session parameter that differs from ``PARAMETERS``; before the first step
+    @ tls             the dialogue has a handshake in it: not for those who can do none
     C: text           the client sends ``text`` and CRLF
     C~ "a\r\nb\x80"   the client sends these octets as they are; escapes as in a Python bytes literal
     C* 100 text       the client sends ``text`` and CRLF a hundred times
     S: text           the server's next reply line is exactly ``text``, CRLF left out
+    S~ "text  "       as ``S:``, for blanks that must be seen
     S^ text           the server's next reply line begins with ``text``
     S* 100 text       as ``S:``, a hundred times
+    TLS               client and server do the handshake; the last reply was the 220 to STARTTLS
     S$                the server has closed the connection; the last step
 
-The banner is a reply line like any other. All senders, recipients and messages are accepted; the reply
-to content begins with ``250 OK ids=``. No step may be left without its reply, and no reply without its step.
-Nobody waits between steps but for replies, so that every file can be played over a socket as well.
+The banner is a reply line like any other. All senders, recipients and messages are accepted, and of
+credentials those with the password ``secret``; the reply to content begins with ``250 OK ids=``. No step
+may be left without its reply, and no reply without its step. Nobody waits between steps but for replies and
+handshakes, so that every file can be played over a socket as well.
 """
 
 from __future__ import annotations
@@ -33,6 +37,9 @@ PARAMETERS: dict[str, Any] = {
     "max_messages_per_connection": 10000,
 }
 """What a dialogue runs with unless it says otherwise."""
+
+PASSWORD = "secret"  # noqa: S105 - guards nothing
+"""The one that is right."""
 
 FOLDER = Path(__file__).parent
 
@@ -60,7 +67,12 @@ class Closed:
     """The server's end of the connection."""
 
 
-Step = Send | Expect | Closed
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """What turns the connection into TLS."""
+
+
+Step = Send | Expect | Handshake | Closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +82,23 @@ class Dialogue:
     name: str
     parameters: dict[str, Any]
     steps: tuple[Step, ...]
+    needs_tls: bool = False
 
     @property
     def octets(self) -> bytes:
         """All that the client sends."""
-        return b"".join(step.octets for step in self.steps if isinstance(step, Send))
+        return b"".join(self.flights)
+
+    @property
+    def flights(self) -> list[bytes]:
+        """All that the client sends, cut where a handshake comes between."""
+        flights = [b""]
+        for step in self.steps:
+            if isinstance(step, Send):
+                flights[-1] += step.octets
+            elif isinstance(step, Handshake):
+                flights.append(b"")
+        return flights
 
     @property
     def expected(self) -> tuple[Expect, ...]:
@@ -88,8 +112,13 @@ class Dialogue:
 
 
 def all_dialogues() -> list[Dialogue]:
-    """Every file of the folder, in the order of their names."""
-    return [read_dialogue(path) for path in sorted(FOLDER.glob("*.smtp"))]
+    """Every file of the folder that needs no TLS, in the order of their names."""
+    return [dialogue for dialogue in _files() if not dialogue.needs_tls]
+
+
+def tls_dialogues() -> list[Dialogue]:
+    """The other files of the folder."""
+    return [dialogue for dialogue in _files() if dialogue.needs_tls]
 
 
 def read_dialogue(path: Path) -> Dialogue:
@@ -100,23 +129,41 @@ def read_dialogue(path: Path) -> Dialogue:
     """
     parameters = dict(PARAMETERS)
     steps: list[Step] = []
+    needs_tls = False
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         if not line or line.startswith("#"):
             continue
+        if line == "@ tls":
+            needs_tls = True
+            continue
         if line.startswith("@ "):
             name, _, value = line[2:].partition("=")
-            parameters[name] = int(value) if value.isdecimal() else value
+            parameters[name] = _value(value)
             continue
         try:
             steps += _steps(line)
         except (ValueError, SyntaxError) as error:
             raise ValueError(f"{path.name}:{number}: {line!r} is no step: {error}") from None
-    return Dialogue(path.stem, parameters, tuple(steps))
+    if not needs_tls and Handshake() in steps:
+        raise ValueError(f"{path.name}: a handshake, but no line that says so")
+    return Dialogue(path.stem, parameters, tuple(steps), needs_tls)
+
+
+def _files() -> list[Dialogue]:
+    return [read_dialogue(path) for path in sorted(FOLDER.glob("*.smtp"))]
+
+
+def _value(text: str) -> int | bool | str:
+    if text == "true":
+        return True
+    return int(text) if text.isdecimal() else text
 
 
 def _steps(line: str) -> list[Step]:
     if line == "S$":
         return [Closed()]
+    if line == "TLS":
+        return [Handshake()]
     mark, text = line[:3], line[3:]
     if mark == "C: " or line == "C:":
         return [Send(text.encode() + b"\r\n")]
@@ -124,6 +171,8 @@ def _steps(line: str) -> list[Step]:
         return [Send(ast.literal_eval("b" + text))]
     if mark == "S: ":
         return [Expect(text)]
+    if mark == "S~ ":
+        return [Expect(ast.literal_eval(text))]
     if mark == "S^ ":
         return [Expect(text, is_prefix=True)]
     count, _, text = text.partition(" ")

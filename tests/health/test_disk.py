@@ -3,13 +3,12 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from kumo.config import MinFree
-from kumo.health import Admission, DiskMonitor, MonitoredPath
+from kumo.health import DiskMonitor, MonitoredPath
 
 
 def state(*, available: int = 500, inodes: int = 1000, available_inodes: int = 500) -> os.statvfs_result:
@@ -181,36 +180,3 @@ async def test_the_first_look_is_done_when_start_returns_and_more_follow(
 
 def _acquire(semaphore: threading.Semaphore, times: int) -> bool:
     return all(semaphore.acquire(timeout=60) for _ in range(times))
-
-
-def gate(*, ready: bool, full: bool, ending: bool) -> Admission:
-    monitor = DiskMonitor([])
-    if full:
-        monitor.mark_full()
-    admission = Admission(monitor)
-    admission.is_spool_ready = ready
-    admission.is_shutting_down = ending
-    return admission
-
-
-STATES: Sequence[tuple[bool, bool, bool, str | None, str | None]] = [
-    (True, False, False, None, None),
-    (False, False, False, "waiting for spool startup. Try again soon!", "waiting for spool startup"),
-    (True, True, False, "disk is too full. Try later", "storage is too full"),
-    (False, True, False, "disk is too full. Try later", "waiting for spool startup"),
-    (True, False, True, "shutting down", "shutting down"),
-    (False, True, True, "shutting down", "shutting down"),
-]
-
-
-@pytest.mark.parametrize(("ready", "full", "ending", "refusal", "liveness"), STATES)
-def test_what_peers_and_probes_are_told(
-    ready: bool, full: bool, ending: bool, refusal: str | None, liveness: str | None
-) -> None:
-    admission = gate(ready=ready, full=full, ending=ending)
-    assert admission.refusal() == refusal
-    assert admission.liveness() == liveness
-
-
-def test_nothing_is_taken_before_the_spool_is_ready() -> None:
-    assert Admission(DiskMonitor([])).refusal() == "waiting for spool startup. Try again soon!"

@@ -99,7 +99,6 @@ REFUSED = [
     (b"LHLO client.example.com", UNKNOWN),
     (b"BDAT 10 LAST", UNKNOWN),
     (b"ETRN example.org", UNKNOWN),
-    (b"STARTTLS", UNKNOWN),
     (b"GET / HTTP/1.1", UNKNOWN),
     (b"AUTH PLAIN AGEAc2VjcmV0", "524 5.7.11 AUTH PLAIN requires an encrypted channel"),
     (b"AUTH LOGIN", "504 5.5.4 AUTH LOGIN not supported"),

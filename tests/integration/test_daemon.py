@@ -170,10 +170,16 @@ def test_root_is_warned_and_served(tmp_path: Path) -> None:
         assert any("running as root" in line for line in daemon.lines)
 
 
-async def test_aiosmtplib_sends_a_message(tmp_path: Path) -> None:
+@pytest.mark.parametrize("start_tls", [False, True])
+async def test_aiosmtplib_sends_a_message(tmp_path: Path, *, start_tls: bool) -> None:
     with Kumod(tmp_path, WHOLE) as daemon:
         errors, text = await aiosmtplib.send(
-            a_message(), hostname="127.0.0.1", port=daemon.port, start_tls=None, timeout=PATIENCE
+            a_message(),
+            hostname="127.0.0.1",
+            port=daemon.port,
+            start_tls=start_tls,
+            validate_certs=False,
+            timeout=PATIENCE,
         )
         assert errors == {}
         assert text.startswith("OK ids=")
@@ -236,8 +242,8 @@ def test_two_daemons_on_one_spool_refuse(tmp_path: Path) -> None:
             ["host part of address was not zero", "Did you mean 10.0.0.0/8?"],
         ),
         (
-            "kumo.on('init', function() kumo.start_esmtp_listener { peer = {} } end)",
-            ["peer", "is not implemented in kumo"],
+            "kumo.on('init', function() kumo.start_http_listener { use_tls = true } end)",
+            ["use_tls", "is not implemented in kumo"],
         ),
         ("kumo.on('init', function() error 'no such luck' end)", ["init.lua:", "no such luck"]),
         ("this is not Lua", ["init.lua:"]),

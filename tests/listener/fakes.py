@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import os
 import socket
+import ssl
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
-from kumo.config import EsmtpListener
-from kumo.listener import EsmtpServer, ReadBuffer
+from kumo.config import EsmtpListener, KeyData, KeySource, ListenerDomain, ListenerOverrides
+from kumo.errors import KeySourceError
+from kumo.listener import EsmtpServer, Partners, ReadBuffer
 from kumo.maybe_awaitable import MaybeAwaitable
-from kumo.message import Connection
+from kumo.message import Authenticated, AuthInfo, Connection
 from kumo.metrics import Metrics
+from kumo.reception import RelayAuthority
 from kumo.smtp import ContentReceived, EnvelopeAddress, Reply
+from kumo.tls import TlsContexts
 
 PATIENCE = 10.0
 """Seconds after which a test that waits in vain fails."""
@@ -24,8 +31,28 @@ class FakePolicy:
 
     def __init__(self) -> None:
         self.rewrites_replies = False
+        self.has_dynamic_parameters = False
+        self.has_listener_domains = False
         self.answers: dict[str, Any] = {}
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
+
+    def get_dynamic_parameters(self, connection: Connection) -> MaybeAwaitable[ListenerOverrides]:
+        answer: MaybeAwaitable[ListenerOverrides] = self._answer("dynamic_parameters", connection)
+        return answer
+
+    def get_listener_domain(
+        self, connection: Connection, domain: str
+    ) -> MaybeAwaitable[ListenerDomain | None]:
+        answer: MaybeAwaitable[ListenerDomain | None] = self._answer("listener_domain", connection, domain)
+        return answer
+
+    def on_auth_plain(
+        self, connection: Connection, authz_id: str, authn_id: str, password: str
+    ) -> MaybeAwaitable[Authenticated | None]:
+        answer: MaybeAwaitable[Authenticated | None] = self._answer(
+            "auth_plain", connection, authz_id, authn_id, password
+        )
+        return answer
 
     def on_connection_accepted(self, connection: Connection) -> MaybeAwaitable[None]:
         answer: MaybeAwaitable[None] = self._answer("connection_accepted", connection)
@@ -109,6 +136,14 @@ class FakeRejectionLog:
         self.records.append((connection, reply, command, sender_text, recipient_text))
 
 
+class FakeAccountingLog:
+    def __init__(self) -> None:
+        self.records: list[tuple[str, bool, AuthInfo | None]] = []
+
+    def log_authentication(self, connection: Connection, identity: str, *, success: bool) -> None:
+        self.records.append((identity, success, copy.deepcopy(connection.auth_info)))
+
+
 class Gate:
     """An answer that is given when the test says so."""
 
@@ -183,6 +218,46 @@ class Client:
             assert (await self.say(command)).startswith("250 ")
         assert (await self.say("DATA")).startswith("354 ")
 
+    async def start_tls(self, context: ssl.SSLContext | None = None) -> None:
+        """STARTTLS, its reply and the handshake; without a context the server may be anybody."""
+        assert await self.say("STARTTLS") == "220 Ready to Start TLS"
+        await self.shake_hands(context)
+
+    async def shake_hands(self, context: ssl.SSLContext | None = None) -> None:
+        """The client's part of a handshake."""
+        async with asyncio.timeout(PATIENCE):
+            await self.writer.start_tls(context or trusting_context())
+
+    @property
+    def tls(self) -> ssl.SSLObject:
+        tls: ssl.SSLObject = self.writer.get_extra_info("ssl_object")
+        return tls
+
+    def stop_reading(self) -> None:
+        """Leave what the server sends where it is."""
+        cast("asyncio.Transport", self.writer.transport).pause_reading()
+
+    def send_below(self, octets: bytes) -> None:
+        """Send octets past the TLS layer."""
+        with self._duplicate() as below:
+            below.sendall(octets)
+
+    def half_close_below(self) -> None:
+        """Send FIN past the TLS layer, without its goodbye."""
+        with self._duplicate() as below:
+            below.shutdown(socket.SHUT_WR)
+
+    def reset_below(self) -> None:
+        """End the connection with RST, whatever was read."""
+        linger_off = struct.pack("ii", 1, 0)
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_off)
+        self.writer.transport.abort()
+
+    def _duplicate(self) -> socket.socket:
+        # What a transport gives out as its socket can do neither.
+        descriptor = os.dup(self.writer.get_extra_info("socket").fileno())
+        return socket.socket(fileno=descriptor)
+
     def reset(self) -> None:
         """End the connection with RST."""
         self.writer.transport.abort()
@@ -196,11 +271,26 @@ class Client:
             pass  # the server was first
 
 
+def trusting_context() -> ssl.SSLContext:
+    """For a client that takes any certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop run until something holds that no event tells of."""
     async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110 - sockets close without an event that a test could wait for
             await asyncio.sleep(0.005)
+
+
+async def load_key(source: KeySource) -> bytes:
+    """Key material given in place; there is no other."""
+    if isinstance(source, KeyData):
+        return source.key_data
+    raise KeySourceError(f"nothing can be had from {source!r}")
 
 
 @dataclass
@@ -211,23 +301,31 @@ class House:
     receiver: FakeReceiver = field(default_factory=FakeReceiver)
     admission: FakeAdmission = field(default_factory=FakeAdmission)
     rejections: FakeRejectionLog = field(default_factory=FakeRejectionLog)
+    accounting: FakeAccountingLog = field(default_factory=FakeAccountingLog)
     metrics: Metrics = field(default_factory=Metrics)
     read_buffer: ReadBuffer = field(default_factory=ReadBuffer)
+    tls: TlsContexts = field(default_factory=lambda: TlsContexts(load_key))
     servers: list[EsmtpServer] = field(default_factory=list)
     clients: list[Client] = field(default_factory=list)
+
+    def partners(self) -> Partners:
+        """All of them, as a listener wants them."""
+        return Partners(
+            policy=self.policy,
+            receiver=self.receiver,
+            relay_authority=RelayAuthority(self.policy),
+            admission=self.admission,
+            rejection_log=self.rejections,
+            accounting_log=self.accounting,
+            metrics=self.metrics,
+            tls=self.tls,
+            read_buffer=self.read_buffer,
+        )
 
     def make(self, **parameters: Any) -> EsmtpServer:
         """A listener that was not started."""
         parameters = {"listen": "127.0.0.1:0", "hostname": "mx.example.com", **parameters}
-        server = EsmtpServer(
-            EsmtpListener(**parameters),
-            policy=self.policy,
-            receiver=self.receiver,
-            admission=self.admission,
-            rejection_log=self.rejections,
-            metrics=self.metrics,
-            read_buffer=self.read_buffer,
-        )
+        server = EsmtpServer(EsmtpListener(**parameters), self.partners())
         self.servers.append(server)
         return server
 
@@ -266,3 +364,4 @@ class House:
         for server in self.servers:
             server.close()
         await until(lambda: not any(server.session_count for server in self.servers))
+        await self.tls.close()

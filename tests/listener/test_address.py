@@ -43,6 +43,23 @@ async def test_bind_takes_any_free_port(listen: str, ip: str) -> None:
         assert not bound.getblocking()
 
 
+async def test_a_socket_that_is_there_already_is_used_instead() -> None:
+    asked = []
+    with socket.socket(socket.AF_INET6) as ready:
+
+        def claim(family: int, address: tuple[object, ...]) -> socket.socket:
+            asked.append((family, address))
+            return ready
+
+        assert await bind("[::1]:25", claim) is ready
+    assert asked == [(socket.AF_INET6, ("::1", 25, 0, 0))]
+
+
+async def test_where_none_is_there_one_is_bound() -> None:
+    with await bind("127.0.0.1:0", lambda _family, _address: None) as bound:
+        assert bound.getsockname()[0] == "127.0.0.1"
+
+
 async def test_addresses_of_a_host_are_tried_until_one_binds(monkeypatch: pytest.MonkeyPatch) -> None:
     """192.0.2.1 is nobody's address (RFC 5737), so that it cannot be bound."""
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
 from kumo.config import EsmtpListener
 from kumo.listener.context import ListenerContext, new_session_id
-from kumo.listener.esmtp_protocol import LINGER, EsmtpProtocol
+from kumo.listener.esmtp_protocol import EsmtpProtocol
 from kumo.listener.flow_control import CHECK_INTERVAL
 from kumo.listener.read_buffer import COMMAND_OCTETS, ReadBuffer
+from kumo.listener.timed_connection import LINGER
 from kumo.smtp import Reply
 from tests.listener.fakes import House
 
@@ -45,6 +47,12 @@ class Clock:
         self.timers.append(timer)
         return timer
 
+    def create_task(self, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Future[Any]:
+        """What would run, never runs."""
+        assert name == "handshake"
+        coroutine.close()
+        return asyncio.get_running_loop().create_future()
+
     @property
     def armed(self) -> list[Timer]:
         return [timer for timer in self.timers if not timer.is_cancelled]
@@ -67,14 +75,21 @@ class Transport:
         self.written = b""
         self.unsent = 0
         self.is_paused = False
+        self.was_paused = False
+        """Whether nothing was read when the last octets were written."""
+        self.protocol: asyncio.BaseProtocol | None = None
         self.ending = ""
 
     def write(self, octets: bytes) -> None:
         assert not self.ending
         self.written += octets
+        self.was_paused = self.is_paused
 
     def get_write_buffer_size(self) -> int:
         return self.unsent
+
+    def get_protocol(self) -> asyncio.BaseProtocol | None:
+        return self.protocol
 
     def pause_reading(self) -> None:
         self.is_paused = True
@@ -85,6 +100,9 @@ class Transport:
     def is_stopped(self) -> bool:
         """Whether nothing is read."""
         return self.is_paused
+
+    def can_write_eof(self) -> bool:
+        return True
 
     def write_eof(self) -> None:
         self.ending = "eof"
@@ -109,15 +127,7 @@ class Bench:
         self.clock = Clock()
         self.transport = Transport()
         config = EsmtpListener(**{"hostname": "mx.example.com", "client_timeout": LIMIT, **parameters})
-        self.context = ListenerContext(
-            config,
-            policy=self.house.policy,
-            receiver=self.house.receiver,
-            admission=self.house.admission,
-            rejection_log=self.house.rejections,
-            metrics=self.house.metrics,
-            read_buffer=ReadBuffer(),
-        )
+        self.context = ListenerContext(config, self.house.partners())
         self.context.loop = self.clock  # type: ignore[assignment]
         self.context.now = self.clock.time
         self.protocol = EsmtpProtocol(self.context, ("127.0.0.1", 40000), ("127.0.0.1", 25))
@@ -405,3 +415,25 @@ def test_session_ids_are_version_4_uuids() -> None:
     for one in ids:
         parsed = uuid.UUID(one)
         assert (str(parsed), parsed.version, parsed.variant) == (one, 4, uuid.RFC_4122)
+
+
+# --- STARTTLS ----------------------------------------------------------------------------------------
+
+
+async def test_clear_text_between_the_220_and_the_tls_layer_gets_nowhere(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    monkeypatch.setattr("kumo.tls.TlsContexts.server_context", lambda *_: context)
+    bench.transport.protocol = bench.protocol
+    assert bench.say(b"STARTTLS\r\nNOOP\r\n") == "220 Ready to Start TLS\r\n"
+    # Reading stops before the client may send a ClientHello.
+    assert bench.transport.was_paused
+    # A loop that reads on all the same is not believed.
+    assert bench.say(b"NOOP\r\n") == ""
+    start = bench.protocol._tls
+    assert start is not None
+    assert start.early == b""
+    bench.transport.protocol = asyncio.Protocol()
+    assert bench.say(b"EHLO c.example\r\n") == ""
+    assert start.early == b"EHLO c.example\r\n"

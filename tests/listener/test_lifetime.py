@@ -9,7 +9,9 @@ import tracemalloc
 
 import pytest
 
+from kumo.config import EsmtpListener
 from kumo.errors import LocalProtocolError, TransportError
+from kumo.listener import EsmtpServer
 from kumo.smtp import Reply
 from tests.listener.fakes import PATIENCE, Client, Gate, House, until
 
@@ -69,6 +71,23 @@ async def test_taken_address_fails_to_start(house: House) -> None:
     await second.shut_down()
 
 
+async def test_socket_of_the_service_manager_is_used(house: House) -> None:
+    opened = socket.create_server(("127.0.0.1", 0))
+    opened.setblocking(False)
+    asked: list[tuple[int, tuple[object, ...]]] = []
+
+    def claim(family: int, address: tuple[object, ...]) -> socket.socket:
+        asked.append((family, address))
+        return opened
+
+    server = EsmtpServer(EsmtpListener(listen="127.0.0.1:25"), house.partners(), claim=claim)
+    house.servers.append(server)
+    await server.start()
+    assert asked == [(socket.AF_INET, ("127.0.0.1", 25))]
+    assert server.addresses == (f"127.0.0.1:{opened.getsockname()[1]}",)
+    await house.greeted(server)
+
+
 async def test_listener_starts_once(house: House) -> None:
     server = await house.start()
     with pytest.raises(LocalProtocolError):
@@ -124,7 +143,7 @@ async def test_time_limit_of_nothing_ends_the_session_at_once(house: House) -> N
 async def test_idle_peer_that_keeps_its_end_open_is_let_go_of(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kumo.listener.esmtp_protocol.LINGER", SHORT)
+    monkeypatch.setattr("kumo.listener.timed_connection.LINGER", SHORT)
     server = await house.start(client_timeout=SHORT)
     await house.greeted(server)
     await until(lambda: server.session_count == 0)
@@ -473,7 +492,7 @@ async def test_session_that_begins_after_the_end_began_gets_421_for_a_banner(hou
 async def test_peer_that_ignores_the_farewell_does_not_hold_up_the_end(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kumo.listener.esmtp_protocol.LINGER", SHORT)
+    monkeypatch.setattr("kumo.listener.timed_connection.LINGER", SHORT)
     server = await house.start()
     await house.greeted(server)
     async with asyncio.timeout(PATIENCE):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kumo.config import CidrSet
-from kumo.errors import DisconnectMode, PolicyError, Rejection, SpoolFull
+from kumo.errors import DisconnectMode, PolicyError, Rejection, SpoolFull, SpoolUnhealthy
 from kumo.listener import SessionPolicy
 from kumo.message import Connection
 from kumo.smtp import Reply
@@ -28,7 +28,7 @@ async def test_policy_is_asked_in_the_order_of_the_session(house: House) -> None
     client = await house.greeted(await house.start())
     assert await client.say("EHLO client.example") == (
         "250-mx.example.com Aloha client.example\n"
-        "250-PIPELINING\n250-ENHANCEDSTATUSCODES\n250-8BITMIME\n250-SMTPUTF8\n250 SIZE 20971520"
+        "250-PIPELINING\n250-ENHANCEDSTATUSCODES\n250-8BITMIME\n250-SMTPUTF8\n250-SIZE 20971520\n250 STARTTLS"
     )
     assert await client.deliver(b"Subject: x\r\n\r\nhello\r\n") == "250 OK ids=0123456789abcdef"
     assert house.policy.names() == ["connection_accepted", "ehlo", "mail_from", "rcpt_to"]
@@ -471,4 +471,23 @@ async def test_end_of_a_session_is_logged_for_diagnosis(
 
 def test_fake_policy_has_every_event_of_the_interface() -> None:
     asked = {name for name in vars(SessionPolicy) if not name.startswith("_")}
-    assert asked - set(vars(FakePolicy)) - {"rewrites_replies"} == set()
+    assert asked - set(dir(FakePolicy())) == set()
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["at once", "later"])
+async def test_spool_that_takes_no_writes_is_told_of(
+    house: House, caplog: pytest.LogCaptureFixture, *, waits: bool
+) -> None:
+    error = SpoolUnhealthy("Input/output error")
+
+    async def fail_later() -> Reply:
+        await asyncio.sleep(0)
+        raise error
+
+    house.receiver.answer = fail_later if waits else error
+    client = await house.greeted(await house.start())
+    text = "421 4.3.2 mx.example.com the spool is not accepting writes. Try later"
+    assert await client.deliver(b"x\r\n") == text
+    assert await client.rest() == b""
+    assert house.rejections.records == []
+    assert "Input/output error" in caplog.text

@@ -9,16 +9,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from kumo.egress import Disposition
-from kumo.logs.record import (
-    EnhancedCode,
-    LogRecord,
-    encode_record,
-    expiration_record,
-    make_response,
-    outcome_records,
-    reception_record,
-    rejection_record,
-)
+from kumo.logs.queue_records import expiration_record, outcome_records
+from kumo.logs.record import EnhancedCode, LogRecord, encode_record, make_response
+from kumo.logs.session_records import reception_record, rejection_record
 from kumo.smtp import NULL_REVERSE_PATH, POSTMASTER, Reply
 from tests.logs.samples import NODE_ID, NOW, SESSION_ID, SPOOL_ID, address, make_connection, make_message
 

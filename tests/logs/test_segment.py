@@ -24,6 +24,12 @@ def test_a_segment_is_named_after_its_time_and_suffix(log_dir: Path, clock: Cloc
     assert Path(segment.path).exists()
 
 
+def test_a_segment_may_have_a_prefix(log_dir: Path, clock: Clock, disk: Disk) -> None:
+    segment = Segment(Destination(str(log_dir), ".log", "acct-"), 0, clock.wall, disk.calls)
+    segment.close()
+    assert Path(segment.path).name == "acct-20261123-064758.250.log"
+
+
 def test_a_name_that_is_taken_is_never_taken_again(log_dir: Path, clock: Clock, disk: Disk) -> None:
     made = [make_segment(log_dir, clock, disk) for _ in range(3)]
     for number, segment in enumerate(made):

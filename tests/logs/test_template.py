@@ -5,7 +5,8 @@ from jinja2 import TemplateSyntaxError
 from jinja2.exceptions import SecurityError
 from msgspec.structs import replace
 
-from kumo.logs.record import LogRecord, reception_record
+from kumo.logs.record import LogRecord
+from kumo.logs.session_records import reception_record
 from kumo.logs.template import RecordTemplate
 from tests.logs.samples import NODE_ID, NOW, make_connection, make_message
 

@@ -19,6 +19,7 @@ from kumo.message import (
     remove_x,
     x_headers,
 )
+from kumo.message.headers import x_fields
 
 MESSAGE = (
     b"Subject: first\r\n"
@@ -331,3 +332,8 @@ def test_encoded_words_of_many_fields_share_one_allowance() -> None:
     content = (b"Subject:" + field.raw + b"\r\n") * 10 + b"\r\n"
     assert all_values(content, "subject") == values[:-1]
     assert [value for _, value in all_headers(content)] == values[:-1]
+
+
+def test_x_fields_keep_their_order_and_are_counted() -> None:
+    assert [field.name for field in x_fields(MESSAGE, 10)] == ["X-Tenant", "x-tenant", "X-Campaign-Id"]
+    assert [field.raw for field in x_fields(MESSAGE, 2)] == [b" one", b" two"]

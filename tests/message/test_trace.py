@@ -6,9 +6,12 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kumo.config import TraceHeaders
 from kumo.message import Connection, received_date, received_field, received_protocol, supplemental_field
+from kumo.message.trace import supplemental_content
 from kumo.smtp import EnvelopeAddress
 
 RECIPIENT = EnvelopeAddress("test", "example.com")
@@ -144,3 +147,60 @@ def test_supplemental_folding(length: int) -> None:
     assert {len(piece) for piece in pieces[:-1]} <= {75}
     assert 1 <= len(pieces[-1]) <= 75
     assert json.loads(base64.b64decode(b"".join(pieces), validate=True))["recipient"] == recipient.email
+
+
+def _encoded(text: str) -> bytes:
+    return base64.b64encode(text.encode())
+
+
+@pytest.mark.parametrize("length", range(1, 210))
+def test_what_is_written_is_read_back(length: int) -> None:
+    meta = {"tenant": "t" * length, "zone": {"a": [1, None]}}
+    field = supplemental_field(TraceHeaders(include_meta_names=("tenant", "zone")), [RECIPIENT], meta)
+    raw = field.partition(b":")[2]
+    expected = {"recipient": RECIPIENT.email, **meta}
+    assert supplemental_content(raw) == expected
+    assert supplemental_content(raw.replace(b"\r\n", b"\n")) == expected
+
+
+DEEP = '{"_@_":"\\\\_/","a":' + "[" * 99 + "]" * 99 + "}"
+LONG = '{"_@_":"\\\\_/","a":"' + "x" * 12_266 + '"}'
+
+
+@pytest.mark.parametrize(
+    ("raw", "content"),
+    [
+        (_encoded('{"_@_":"\\\\_/"}'), {}),
+        (_encoded('{ "a": 1, "_@_" : "\\\\_/" }'), {"a": 1}),
+        (b" \t" + _encoded('{"_@_":"\\\\_/"}') + b"\r", {}),
+        (_encoded('{"_@_":"_/"}'), None),
+        (_encoded('{"_@_":1}'), None),
+        (_encoded('{"recipient":"a"}'), None),
+        (_encoded('["_@_"]'), None),
+        (_encoded('{"_@_":"\\\\_/"} x'), None),
+        (_encoded('{"_@_":"\\\\_/"'), None),
+        (_encoded('{"_@_":"\\\\_/","a":"\\ud800"}'), None),
+        (_encoded('{"_@_":"\\\\_/","a":1e999}'), None),
+        (base64.b64encode(b'{"_@_":"\\\\_/","a":"\xff"}'), None),
+        (_encoded('{"_@_":"\\\\_/","a":""}')[:-2], None),
+        (_encoded('{"_@_":"\\\\_/"}') + b"=", None),
+        (_encoded('{"_@_":"\\\\_/"}') + b"!", None),
+        (b"eyJfQF8iOiJcXF8vIn1=", None),
+        (base64.urlsafe_b64encode(b'{"_@_":"\\\\_/","a":"???>>>"}'), None),
+        (b"hello", None),
+        (b"", None),
+        (_encoded(DEEP), {"a": json.loads(DEEP)["a"]}),
+        (_encoded(DEEP.replace("[]", "[[]]")), None),
+        (_encoded('{"_@_":"\\\\_/","a":' + "[" * 5000), None),
+        (_encoded(LONG), {"a": "x" * 12_266}),
+        (_encoded(LONG.replace('"}', 'xxxx"}')), None),
+    ],
+)
+def test_only_the_marked_object_is_read(raw: bytes, content: dict[str, Any] | None) -> None:
+    assert supplemental_content(raw) == content
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.binary(max_size=100), st.text(max_size=100).map(_encoded)))
+def test_any_octets_are_read_without_an_exception(raw: bytes) -> None:
+    assert supplemental_content(raw) is None

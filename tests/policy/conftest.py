@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from lupa.lua54 import LuaRuntime
 
+from kumo.config import KeySource
 from kumo.policy.api import ALL_FUNCTIONS
+from kumo.policy.findings import Findings
 from kumo.policy.octets import octets_of
 from kumo.policy.registry import Declarations, PolicyContext
 
@@ -24,6 +26,8 @@ class BareLua:
         self.warnings: dict[str, str] = {}
         self.objects: list[tuple[str, object, Mapping[str, Any], Any]] = []
         self.epochs = 0
+        self.findings: Findings | None = None
+        self.keys: dict[KeySource, bytes] = {}
         self.declarations = Declarations()
         self.context = PolicyContext(self.declarations, self, self)
         self.functions = {
@@ -68,6 +72,9 @@ class BareLua:
 
     def event_registrars(self, name: str) -> list[list[str]]:
         return [[f"{name}:1"]]
+
+    async def load_key(self, source: KeySource) -> bytes:
+        return self.keys[source]
 
     def bump_config_epoch(self) -> None:
         self.epochs += 1

@@ -129,11 +129,6 @@ def test_rocksdb_is_taken_and_left_to_the_spool_to_warn_of(lua: Any) -> None:
     [
         ("define_spool", "{ name = 'data', path = '/s', rocks_params = {} }", ["rocks_params"]),
         (
-            "start_esmtp_listener",
-            "{ tls_certificate = '/c', tls_private_key = '/k' }",
-            ["tls_certificate", "tls_private_key"],
-        ),
-        (
             "make_queue_config",
             "{ egress_pool = 'p', max_message_rate = '1/s', shrink_policy = {} }",
             ["egress_pool", "max_message_rate", "shrink_policy"],

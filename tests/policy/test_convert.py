@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import pytest
 
 from kumo.config import (
+    CidrMap,
     CidrSet,
     CustomLuaProtocol,
     EsmtpListener,
@@ -17,11 +18,14 @@ from kumo.config import (
     KeyFile,
     KeyVault,
     LineEndings,
+    ListenerDomain,
+    ListenerOverrides,
     LocalLogs,
     MaildirProtocol,
     MinFree,
     QueueConfig,
     RecordParameters,
+    ReportHandling,
     SmtpProtocol,
     Spool,
     SpoolKind,
@@ -118,6 +122,51 @@ GOOD: list[tuple[type[Any], str, str, object]] = [
         "{ event_name = 'get_key', event_args = {} }",
         KeyEvent(event_name="get_key", event_args=()),
     ),
+    (EsmtpListener, "tls_required_client_ca", "'/etc/tls/ca.pem'", KeyFile("/etc/tls/ca.pem")),
+    (EsmtpListener, "allow_xclient", "true", True),
+    (EsmtpListener, "require_proxy_protocol", "true", True),
+    (EsmtpListener, "deferred_queue", "true", True),
+    (EsmtpListener, "meta", "{}", {}),
+    (
+        EsmtpListener,
+        "meta",
+        "{ a = 'b', n = 1.5, list = { 1, { x = false } } }",
+        {"a": "b", "n": 1.5, "list": [1, {"x": False}]},
+    ),
+    (EsmtpListener, "peer", "{}", CidrMap({})),
+    (
+        EsmtpListener,
+        "peer",
+        "{ ['10.0.0.0/8'] = { banner = 'a' }, any = {} }",
+        CidrMap({"10.0.0.0/8": ListenerOverrides(banner="a"), "any": ListenerOverrides()}),
+    ),
+    (
+        EsmtpListener,
+        "via",
+        "{ ['::1'] = { peer = { ['10.0.0.1'] = { via = { any = { relay_hosts = {} } } } } } }",
+        CidrMap(
+            {
+                "::1": ListenerOverrides(
+                    peer=CidrMap(
+                        {
+                            "10.0.0.1": ListenerOverrides(
+                                via=CidrMap({"any": ListenerOverrides(relay_hosts=CidrSet.parse([]))})
+                            )
+                        }
+                    )
+                )
+            }
+        ),
+    ),
+    (ListenerDomain, "relay_to", "true", True),
+    (ListenerDomain, "relay_from", "{}", CidrSet.parse([])),
+    (ListenerDomain, "relay_from", "{ '10.0.0.0/8' }", CidrSet.parse(["10.0.0.0/8"])),
+    (ListenerDomain, "log_arf", "true", ReportHandling.LOG_THEN_RELAY),
+    (ListenerDomain, "log_arf", "false", ReportHandling.IGNORE),
+    (ListenerDomain, "log_oob", "'Ignore'", ReportHandling.IGNORE),
+    (ListenerDomain, "log_oob", "'LogThenDrop'", ReportHandling.LOG_THEN_DROP),
+    (ListenerDomain, "log_oob", "'LogThenRelay'", ReportHandling.LOG_THEN_RELAY),
+    (ListenerDomain, "ttl", "'5 mins'", 300.0),
     (HttpListener, "request_body_limit", "5", 5),
     (HttpListener, "trusted_hosts", "{ '192.0.2.0/24' }", CidrSet.parse(["192.0.2.0/24"])),
     (Spool, "kind", "'RocksDB'", SpoolKind.ROCKS_DB),
@@ -182,7 +231,10 @@ def test_a_good_value_becomes_the_field(
     assert type(got) is type(expected)
 
 
-@pytest.mark.parametrize("dataclass_type", [EsmtpListener, HttpListener, QueueConfig, Spool, LocalLogs])
+@pytest.mark.parametrize(
+    "dataclass_type",
+    [EsmtpListener, ListenerOverrides, ListenerDomain, HttpListener, QueueConfig, Spool, LocalLogs],
+)
 def test_keys_that_are_not_given_keep_their_default(lua: Any, dataclass_type: type[Any]) -> None:
     made = read(lua, dataclass_type, f"{{ {REQUIRED.get(dataclass_type, '')} }}")
     for field in dataclasses.fields(dataclass_type):
@@ -259,6 +311,50 @@ BAD_BY_TYPE: dict[str, list[tuple[str, str]]] = {
             "{ event_name = 'e', event_args = 'a' }",
             "{ event_args = {} }",
         )
+    ]
+    + [
+        ("'-----BEGIN PRIVATE KEY-----'", "the key itself stands where the path of its file belongs"),
+        (
+            "{ event_name = 'e', event_args = { print } }",
+            "invalid type: function, expected any valid JSON value",
+        ),
+    ],
+    "overrides": [
+        ("'10.0.0.0/8'", 'invalid type: string "10.0.0.0/8", expected a map'),
+        ("{ 'a' }", "invalid type: sequence, expected a map"),
+        ("{ [7] = {} }", "invalid type: integer `7`, expected a string"),
+        ("{ any = 5 }", "invalid type: integer `5`, expected struct ListenerOverrides"),
+        (
+            "{ ['10.0.0.1/8'] = {} }",
+            "10.0.0.1/8: 10.0.0.1/8 is not a valid CIDR: host part of address was not zero",
+        ),
+        (
+            "{ ['::1/8'] = {}, ['::/129'] = {} }",
+            (
+                "::/129: ::/129 is not a valid CIDR: invalid length for network: 129 is more than 128, "
+                "::1/8: ::1/8 is not a valid CIDR: host part of address was not zero"
+            ),
+        ),
+    ],
+    "json": [
+        ("'a'", 'invalid type: string "a", expected a map'),
+        ("{ 1 }", "invalid type: sequence, expected a map"),
+        ("{ a = print }", "invalid type: function, expected any valid JSON value"),
+        (
+            "{ a = { { b = print } } }",
+            "invalid type: function, expected any valid JSON value",
+        ),
+        ("{ a = 1/0 }", "invalid type: floating point `inf`, expected any valid JSON value"),
+        ("{ a = { [3] = 1 } }", "invalid type: integer `3`, expected a string"),
+    ],
+    "reports": [
+        (value, f"{kind}, expected a boolean value or one of 'Ignore', 'LogThenDrop' or 'LogThenRelay'")
+        for value, kind in (
+            ("'yes'", 'invalid value: string "yes"'),
+            ("'ignore'", 'invalid value: string "ignore"'),
+            ("1", "invalid type: integer `1`"),
+            ("{ 'Ignore' }", "invalid type: sequence"),
+        )
     ],
     "minimum": [
         ("'lots'", 'invalid value: string "lots", expected a percentage or a number'),
@@ -312,7 +408,14 @@ BY_TYPE: dict[str, list[tuple[type[Any], str]]] = {
         (QueueConfig, "max_message_rate"),
         (QueueConfig, "provider_name"),
     ],
-    "boolean": [(EsmtpListener, "deferred_spool"), (Spool, "flush")],
+    "boolean": [
+        (EsmtpListener, "deferred_spool"),
+        (EsmtpListener, "deferred_queue"),
+        (EsmtpListener, "allow_xclient"),
+        (EsmtpListener, "require_proxy_protocol"),
+        (ListenerDomain, "relay_to"),
+        (Spool, "flush"),
+    ],
     "usize": [
         (EsmtpListener, "data_buffer_size"),
         (EsmtpListener, "max_message_size"),
@@ -335,9 +438,21 @@ BY_TYPE: dict[str, list[tuple[type[Any], str]]] = {
         (QueueConfig, "refresh_interval"),
         (QueueConfig, "timerwheel_tick_interval"),
     ],
-    "cidr": [(EsmtpListener, "relay_hosts"), (HttpListener, "trusted_hosts")],
+    "cidr": [
+        (EsmtpListener, "relay_hosts"),
+        (ListenerOverrides, "relay_hosts"),
+        (ListenerDomain, "relay_from"),
+        (HttpListener, "trusted_hosts"),
+    ],
+    "overrides": [(EsmtpListener, "peer"), (EsmtpListener, "via"), (ListenerOverrides, "peer")],
+    "json": [(EsmtpListener, "meta"), (ListenerOverrides, "meta")],
+    "reports": [(ListenerDomain, "log_arf"), (ListenerDomain, "log_oob")],
     "texts": [(LocalLogs, "meta"), (LocalLogs, "headers")],
-    "key source": [(EsmtpListener, "tls_certificate"), (EsmtpListener, "tls_private_key")],
+    "key source": [
+        (EsmtpListener, "tls_certificate"),
+        (EsmtpListener, "tls_private_key"),
+        (ListenerOverrides, "tls_required_client_ca"),
+    ],
     "minimum": [(Spool, "min_free_space"), (Spool, "min_free_inodes"), (LocalLogs, "min_free_space")],
     "protocol": [(QueueConfig, "protocol")],
 }
@@ -446,17 +561,87 @@ def test_alternatives_are_listed_where_upstream_lists_them(lua: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("key", sorted(EsmtpListener.NOT_IMPLEMENTED))
+@pytest.mark.parametrize("key", sorted(HttpListener.NOT_IMPLEMENTED))
 def test_parameters_of_later_versions_are_refused_not_ignored(lua: Any, key: str) -> None:
-    error = problem(lua, EsmtpListener, f"{{ {key} = {{ a = 1 }} }}", names_alternatives=False)
+    error = problem(lua, HttpListener, f"{{ {key} = {{ a = 1 }} }}")
     assert re.fullmatch(rf"`{key}` is not implemented in kumo [\d.]+-kumo\.\d+\.\d+\.\d+", detail(error))
 
 
 def test_switching_off_what_is_not_there_is_no_error(lua: Any) -> None:
-    assert (
-        read(lua, EsmtpListener, "{ allow_xclient = false, require_proxy_protocol = false }")
-        == EsmtpListener()
+    assert read(lua, HttpListener, "{ use_tls = false }") == HttpListener()
+
+
+IN_OVERRIDES = [
+    ("{ peer = { ['10.0.0.0/8'] = { banner = 5 } } }", "peer.10.0.0.0/8.banner", "a string"),
+    (
+        "{ via = { any = { peer = { ['::/0'] = { trace_headers = { header_name = 5 } } } } } }",
+        "via.any.peer.::/0.trace_headers.header_name",
+        "a string",
+    ),
+    ("{ peer = { any = { relay_hosts = { 'any', 5 } } } }", "peer.any.relay_hosts.2", "a string"),
+    ("{ peer = { any = { meta = { a = { print } } } } }", "peer.any.meta.a.1", "any valid JSON value"),
+    ("{ peer = { any = { client_timeout = 'soon' } } }", "peer.any.client_timeout", "a duration"),
+]
+
+
+@pytest.mark.parametrize(("table", "path", "wanted"), IN_OVERRIDES)
+def test_the_path_of_a_mistake_names_every_block(lua: Any, table: str, path: str, wanted: str) -> None:
+    error = problem(lua, EsmtpListener, table, names_alternatives=False)
+    assert detail(error).endswith(f", expected {wanted}")
+    assert error.hint == f"in `{path}`"
+
+
+def test_an_unknown_key_in_a_block_is_answered_with_all_that_a_block_may_have(lua: Any) -> None:
+    error = problem(lua, EsmtpListener, "{ via = { any = { bannr = 'x' } } }", names_alternatives=False)
+    names = [field.name for field in dataclasses.fields(ListenerOverrides)]
+    assert names[0] == "hostname"
+    assert detail(error) == (
+        "unknown field `bannr`, expected one of " + ", ".join(f"`{name}`" for name in names)
     )
+    assert error.hint == "in `via.any`; did you mean `banner`?"
+
+
+@pytest.mark.parametrize("key", ["listen", "max_connections"])
+@pytest.mark.parametrize(
+    "block", ["{ peer = { any = { KEY = 5 } } }", "{ peer = { any = { via = { any = { KEY = 5 } } } } }"]
+)
+def test_what_only_the_listener_has_is_unknown_in_a_block(lua: Any, key: str, block: str) -> None:
+    error = problem(lua, EsmtpListener, block.replace("KEY", key), names_alternatives=False)
+    assert detail(error).startswith(f"unknown field `{key}`, expected one of `hostname`, `banner`, ")
+    assert (error.hint or "").endswith(
+        f"; `{key}` is one for the whole listener: give it beside `peer` and `via` at the top"
+    )
+
+
+def test_an_unknown_listener_domain_key_is_answered_in_kumomtas_order(lua: Any) -> None:
+    error = problem(lua, ListenerDomain, "{ relay_too = true }")
+    assert detail(error) == (
+        "unknown field `relay_too`, expected one of `log_oob`, `log_arf`, `relay_to`, `relay_from`, `ttl`"
+    )
+    assert error.hint == "did you mean `relay_to`?"
+
+
+def test_a_report_word_in_the_wrong_case_is_pointed_out(lua: Any) -> None:
+    error = problem(lua, ListenerDomain, "{ log_oob = 'logthendrop' }")
+    assert error.hint == "in `log_oob`; did you mean `LogThenDrop`?"
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"",
+        bytes(range(256)),
+        bytes(range(255, -1, -1)),
+        b"\xed\xa0\x80 a surrogate \xf4\x90\x80\x80 past Unicode \xc0\x80 too long",
+        "ü€𝄞 in UTF-8".encode(),
+        b"-----BEGIN PRIVATE KEY-----\r\n",
+    ],
+)
+def test_key_octets_survive_whatever_they_are(lua: Any, octets: bytes) -> None:
+    lua.runtime.globals()["octets"] = octets.decode("latin-1")
+    table = "{ peer = { any = { tls_private_key = { key_data = octets } } } }"
+    [(_, block)] = read(lua, EsmtpListener, table).peer.items()
+    assert block.tls_private_key == KeyData(octets)
 
 
 @pytest.mark.parametrize(
@@ -511,7 +696,18 @@ SECRETS = [
     "password = 'hunter2'",
     "some = { deep = { smtp_auth_plain_password = { key_data = 'hunter2' } } }",
     "vault_token = { 'hunter2' }",
+    "peer = { any = { tls_private_key = { key_data = 'hunter2' } } }",
+    "via = { any = { peer = { any = { tls_certificate = { vault_token = { 'hunter2' } } } } } }",
+    "peer = { any = { tls_private_key = '-----BEGIN PRIVATE KEY----- hunter2' } }",
+    "meta = { api_token = 'hunter2' }",
+    "tls_private_key = { vault_mount = 'm', vault_path = 'p', vault_token = { 'hunter2' } }",
 ]
+
+
+def test_a_key_in_place_of_its_path_is_not_shown(lua: Any) -> None:
+    error = problem(lua, EsmtpListener, "{ tls_private_key = '-----BEGIN EC PRIVATE KEY-----\\nhunter2' }")
+    assert "hunter2" not in str(error)
+    assert error.hint == "in `tls_private_key`; write `{ key_data = ... }` for a key in the policy"
 
 
 @pytest.mark.parametrize("entry", SECRETS)

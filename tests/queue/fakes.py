@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import heapq
 import itertools
 from collections import defaultdict
@@ -13,7 +14,7 @@ from kumo.config import MaildirProtocol, QueueConfig, SmtpProtocol
 from kumo.egress import Disposition
 from kumo.errors import CorruptEntry, SpoolError
 from kumo.maybe_awaitable import MaybeAwaitable, is_awaitable
-from kumo.message import Message, SpoolIdSource
+from kumo.message import Connection, Message, SpoolIdSource, queue_name
 from kumo.queue import ScheduledQueues
 from kumo.smtp import EnvelopeAddress
 
@@ -106,6 +107,7 @@ class FakeStore:
     def __init__(self, faults: Faults, history: list[tuple[str, str]]) -> None:
         self.kept: dict[str, tuple[EnvelopeAddress, ...]] = {}
         self.contents: dict[str, bytes] = {}
+        self.metas: dict[str, dict[str, Any]] = {}
         self.loads = 0
         self.gate: asyncio.Event | None = None
         self._faults = faults
@@ -116,6 +118,7 @@ class FakeStore:
         self._faults.check("store")
         for message in messages:
             self.kept[message.id] = tuple(message.recipients)
+            self.metas[message.id] = copy.deepcopy(message.meta)
             if message.is_resident:
                 self.contents[message.id] = message.content
             message.is_stored = True
@@ -161,6 +164,26 @@ class FakeLog:
         await asyncio.sleep(0)
         self._faults.check("log")
         self._write("Expiration", message, text)
+
+    async def log_bounce(
+        self, message: Message, queue: str, code: int, text: str, *, delivery_protocol: str | None = None
+    ) -> None:
+        assert delivery_protocol == "DeferredSmtpInjection"
+        await self._write_later("Bounce", message, f"{queue} {code} {text}")
+
+    async def log_transient_failure(
+        self, message: Message, queue: str, code: int, text: str, *, delivery_protocol: str | None = None
+    ) -> None:
+        assert delivery_protocol == "DeferredSmtpInjection"
+        await self._write_later("TransientFailure", message, f"{queue} {code} {text}")
+
+    async def log_deferred_injection_rebind(self, message: Message, queue: str) -> None:
+        await self._write_later("DeferredInjectionRebind", message, queue)
+
+    async def _write_later(self, kind: str, message: Message, text: str) -> None:
+        await asyncio.sleep(0)
+        self._faults.check("log")
+        self._write(kind, message, text)
 
     @property
     def kinds(self) -> list[str]:
@@ -218,7 +241,7 @@ class FakeDeliverer:
 
 
 class FakePolicy:
-    """``get_queue_config`` from a table, the default for all others."""
+    """``get_queue_config`` from a table, the default for all others; a handler for deferred messages."""
 
     def __init__(self) -> None:
         self.configs: dict[str, QueueConfig] = {}
@@ -226,6 +249,14 @@ class FakePolicy:
         self.asked: list[tuple[str, str | None, str | None, str | None]] = []
         self.error: Exception | None = None
         self.gate: asyncio.Event | None = None
+        self.injects: Callable[[Message, Connection], Any] = lambda _message, _connection: None
+        self.injected: list[str] = []
+
+    def on_message_deferred_inject(self, message: Message, connection: Connection) -> MaybeAwaitable[None]:
+        assert message.is_resident
+        self.injected.append(message.id)
+        answer: MaybeAwaitable[None] = self.injects(message, connection)
+        return answer
 
     def get_queue_config(
         self, domain: str, tenant: str | None, campaign: str | None, routing_domain: str | None
@@ -284,7 +315,7 @@ class World:
     async def take_in(self, *emails: str, is_stored: bool = True, **meta: Any) -> Message:
         """What reception does."""
         message = self.message(*emails, **meta)
-        pending = self.queues.resolve(message.recipients[0].domain)
+        pending = self.queues.resolve(queue_name(message.meta, message.recipients))
         if is_awaitable(pending):
             await pending
         if is_stored:
@@ -296,7 +327,8 @@ class World:
     def keep(self, message: Message) -> None:
         """Have a message in the spool, whatever faults are planned."""
         self.store.kept[message.id] = tuple(message.recipients)
-        self.store.contents[message.id] = BODY
+        self.store.contents[message.id] = message.content if message.is_resident else BODY
+        self.store.metas[message.id] = copy.deepcopy(message.meta)
         message.is_stored = True
         self.history.append(("store", message.id))
 

@@ -10,19 +10,23 @@ from typing import Any
 
 import pytest
 
-from kumo.config import EsmtpListener
+from kumo.config import CidrSet, EsmtpListener, ListenerDomain
 from kumo.maybe_awaitable import MaybeAwaitable
 from kumo.message import Connection, Message, SpoolIdSource
-from kumo.reception import Reception
+from kumo.reception import Reception, RelayAuthority
 from kumo.smtp import (
     NOTHING_DECLARED,
     ContentReceived,
+    DeclaredParameters,
     RecipientParameters,
     parse_envelope_address,
 )
 from kumo_core import DataScanner, unstuff
 
 Handler = Callable[..., Any]
+
+RELAY_HOSTS = CidrSet.parse(["192.0.2.0/24"])
+NO_RELAY_HOSTS = CidrSet.parse([])
 
 
 def transaction(
@@ -31,6 +35,8 @@ def transaction(
     sender: str = "a@example.com",
     recipients: Sequence[str] = ("b@example.org",),
     limit: int = 998,
+    declared: DeclaredParameters = NOTHING_DECLARED,
+    recipients_declared: Sequence[RecipientParameters] | None = None,
 ) -> ContentReceived:
     """What a session hands over for these octets after DATA."""
     scanner = DataScanner(limit)
@@ -40,8 +46,8 @@ def transaction(
     return ContentReceived(
         sender=parse_envelope_address(sender),
         recipients=addresses,
-        declared=NOTHING_DECLARED,
-        recipients_declared=(RecipientParameters(),) * len(addresses),
+        declared=declared,
+        recipients_declared=tuple(recipients_declared or (RecipientParameters(),) * len(addresses)),
         content=unstuff(stream[:-3]),
         report=scanner.report(),
     )
@@ -54,12 +60,17 @@ async def settle(answer: MaybeAwaitable[Any]) -> Any:
 
 @dataclass
 class World:
-    """Policy, store, queues and log in one; a handler replaces the harmless answer of its name."""
+    """Policy, store, queues and log in one; a handler replaces the harmless answer of its name.
 
+    Policy knows of domains as soon as ``domains`` has any; others it answers with None.
+    """
+
+    domains: dict[str, ListenerDomain] = field(default_factory=dict)
     handlers: dict[str, Handler] = field(default_factory=dict)
     journal: list[tuple[str, Any]] = field(default_factory=list)
     stored: dict[str, tuple[bytes, dict[str, Any]]] = field(default_factory=dict)
     queued: list[Message] = field(default_factory=list)
+    records: list[dict[str, Any]] = field(default_factory=list)
 
     def _ask(self, name: str, note: Any, *arguments: Any) -> Any:
         self.journal.append((name, note))
@@ -74,6 +85,15 @@ class World:
 
     def on_message_received(self, message: Message, connection: Connection) -> Any:
         return self._ask("received", [str(r) for r in message.recipients], message, connection)
+
+    @property
+    def has_listener_domains(self) -> bool:
+        return bool(self.domains) or "domain" in self.handlers
+
+    def get_listener_domain(self, connection: Connection, domain: str) -> Any:
+        self.journal.append(("domain", domain))
+        handler = self.handlers.get("domain")
+        return self.domains.get(domain) if handler is None else handler(connection, domain)
 
     def resolve(self, name: str) -> Any:
         return self._ask("resolve", name, name)
@@ -95,7 +115,8 @@ class World:
 
         return remove()
 
-    def log_reception(self, message: Message, connection: Connection, queue: str) -> Any:
+    def log_reception(self, message: Message, connection: Connection, queue: str, **report: Any) -> Any:
+        self.records.append(report)
         return self._ask("log", queue, message, connection, queue)
 
     def insert(self, message: Message) -> None:
@@ -130,13 +151,13 @@ MakeReception = Callable[..., Reception]
 
 
 @pytest.fixture
-def make_reception(world: World) -> MakeReception:
-    """A reception over the fake world; keyword arguments are listener parameters."""
+def make_reception(world: World, connection: Connection) -> MakeReception:
+    """A reception over the fake world; keyword arguments are parameters of the connection's listener."""
     ids = SpoolIdSource(node=0x0A0B0C0D0E0F)
     seconds = itertools.count(1_700_000_000)
 
     def make(**parameters: Any) -> Reception:
-        listener = EsmtpListener(**parameters)
-        return Reception(listener, world, world, world, world, lambda: ids.new_id(next(seconds)))
+        connection.listener = EsmtpListener(**{"relay_hosts": RELAY_HOSTS, **parameters})
+        return Reception(world, RelayAuthority(world), world, world, world, lambda: ids.new_id(next(seconds)))
 
     return make

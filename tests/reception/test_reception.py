@@ -312,8 +312,16 @@ async def test_handlers_that_compute_use_up_the_deadline_too(
     assert world.stored == {}
 
 
-async def test_others_have_their_turn_between_the_batches(
-    world: World, make_reception: MakeReception, connection: Connection, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("event", "next_step"), [("received", "resolve"), ("domain", "store"), ("log", "insert")]
+)
+async def test_others_have_their_turn_between_the_messages(
+    world: World,
+    make_reception: MakeReception,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    event: str,
+    next_step: str,
 ) -> None:
     clock = [1000.0]
     set_clock(monkeypatch, lambda: clock[0])
@@ -323,11 +331,11 @@ async def test_others_have_their_turn_between_the_batches(
         clock[0] += 0.01
         asyncio.get_running_loop().call_soon(lambda: others.append(len(world.journal)))
 
-    world.handlers["received"] = compute
-    content = transaction(recipients=("a@e.example", "b@e.example", "c@e.example"))
+    world.handlers[event] = compute
+    content = transaction(recipients=("a@1.example", "b@2.example", "c@3.example"))
     reply = await settle(make_reception().receive(connection, content))
     assert reply.code == 250
-    assert others[0] < world.order.index("resolve")
+    assert others[0] < world.order.index(next_step)
 
 
 async def test_a_handlers_own_timeout_is_not_taken_for_the_deadline(

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Any
 
 from kumo.errors import Rejection
 from kumo.smtp import (
     ContentReceived,
+    CredentialsReceived,
     Event,
     Reply,
     ReplyRefused,
     ServerSession,
     SessionEnded,
     SessionParameters,
+    TlsStarting,
     Wait,
 )
-from tests.dialogues.dialogue import PARAMETERS
+from tests.dialogues.dialogue import PARAMETERS, PASSWORD
 
 STORED = Reply(250, "OK ids=0123456789abcdef")
 
@@ -25,6 +28,12 @@ Verdict = Callable[[Event], Any]
 
 def parameters(**changes: Any) -> SessionParameters:
     return SessionParameters(**{**PARAMETERS, **changes})
+
+
+def cut(octets: bytes, places: Iterable[int]) -> list[bytes]:
+    """The octets in segments that end at these places; any number is one."""
+    ends = [0, *sorted({place % (len(octets) + 1) for place in places}), len(octets)]
+    return [octets[a:b] for a, b in pairwise(ends)]
 
 
 def accept_all(_event: Event) -> None:
@@ -56,16 +65,19 @@ class SessionPair:
         """Take events and answer them until the session waits."""
         while not isinstance(event := self.session.next_event(), Wait):
             self.events.append(event)
-            if isinstance(event, ReplyRefused | SessionEnded):
-                continue
-            answer = self.verdict(event)
-            if isinstance(answer, Rejection):
-                self.session.refuse(answer)
-            elif answer is not NotImplemented:
-                if answer is None and isinstance(event, ContentReceived):
-                    answer = STORED
-                self.session.accept(answer)
+            if not isinstance(event, ReplyRefused | TlsStarting | SessionEnded):
+                self._answer(event, self.verdict(event))
         self._waits = event
+
+    def _answer(self, event: Event, answer: Any) -> None:
+        if isinstance(answer, Rejection):
+            self.session.refuse(answer)
+        elif answer is not NotImplemented:
+            if answer is None and isinstance(event, ContentReceived):
+                answer = STORED
+            elif answer is None and isinstance(event, CredentialsReceived):
+                answer = event.password == PASSWORD
+            self.session.accept(answer)
 
     def waits_for(self) -> Wait:
         """Why the session had nothing more to tell."""
@@ -84,6 +96,19 @@ class SessionPair:
     def command(self, line: str) -> str:
         """Send a line; returns the replies without the last CRLF."""
         return self.send(line.encode() + b"\r\n").removesuffix("\r\n")
+
+    def start_tls(self) -> None:
+        """STARTTLS and the handshake, and the events of it forgotten."""
+        self.command("STARTTLS")
+        self.finish_handshake()
+        self.events.clear()
+
+    def finish_handshake(self) -> str:
+        """Do the handshake that is due; returns what the server says first inside TLS."""
+        assert isinstance(self.events[-1], TlsStarting)
+        self.session.tls_started(now=self.now)
+        self.pump()
+        return self.said()
 
     def open_transaction(self, *, recipients: int = 1) -> None:
         """MAIL and RCPT, and the events of it forgotten."""

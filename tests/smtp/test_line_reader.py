@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kumo.smtp.line_reader import LineReader, NoLine
+from kumo.smtp.line_reader import DeafReader, LineReader, NoLine
 
 LIMIT = 10
 
@@ -73,3 +73,19 @@ def test_the_rest_can_be_taken_and_given_back() -> None:
     assert reader.take_rest() == b""
     reader.feed(b"x\r\n")
     assert reader.next_line() == b"x"
+
+
+def test_a_new_limit_holds_from_the_next_line_on() -> None:
+    reader = LineReader(LIMIT)
+    reader.feed(b"0123456789\r\n0123456789\r\n01234\r\n")
+    lines = [reader.next_line()]
+    reader.limit = 5
+    assert lines + read(reader) == [b"0123456789", NoLine.TOO_LONG, b"01234"]
+
+
+def test_a_deaf_reader_keeps_nothing() -> None:
+    reader = DeafReader(LIMIT)
+    reader.feed(b"NOOP\r\n")
+    assert reader.held_octets == 0
+    assert read(reader) == []
+    assert reader.take_rest() == b""

@@ -31,7 +31,7 @@ WALK = [
     ("VRFY x", (502, 502, 502), (State.READY, State.SENDER, State.RECIPIENTS)),
     ("EXPN x", (502, 502, 502), (State.READY, State.SENDER, State.RECIPIENTS)),
     ("LHLO x.example", (502, 502, 502), (State.READY, State.SENDER, State.RECIPIENTS)),
-    ("STARTTLS", (502, 502, 502), (State.READY, State.SENDER, State.RECIPIENTS)),
+    ("STARTTLS", (220, 220, 220), (State.HANDSHAKE, State.HANDSHAKE, State.HANDSHAKE)),
     ("AUTH PLAIN", (524, 503, 503), (State.READY, State.SENDER, State.RECIPIENTS)),
     ("XCLIENT PORT=25", (550, 550, 550), (State.READY, State.SENDER, State.RECIPIENTS)),
     ("BDAT 1", (502, 502, 502), (State.READY, State.SENDER, State.RECIPIENTS)),
@@ -47,6 +47,27 @@ def test_each_command_in_each_state(
     pair = SessionPair()
     pair.send(TO_STATE[COMMAND_STATES[index]])
     assert pair.session._dialogue.state is COMMAND_STATES[index]
+    assert pair.command(command)[:3] == str(codes[index])
+    assert pair.session._dialogue.state is after[index]
+
+
+# The same inside TLS, to a client that may name another address, where it makes a difference.
+WALK_INSIDE = [
+    ("STARTTLS", (501, 501, 501), (State.READY, State.SENDER, State.RECIPIENTS)),
+    ("AUTH PLAIN", (334, 503, 503), (State.CREDENTIALS, State.SENDER, State.RECIPIENTS)),
+    ("AUTH LOGIN", (504, 503, 503), (State.READY, State.SENDER, State.RECIPIENTS)),
+    ("XCLIENT PORT=25", (220, 503, 503), (State.READY, State.SENDER, State.RECIPIENTS)),
+]
+
+
+@pytest.mark.parametrize("index", range(3), ids=[state.name for state in COMMAND_STATES])
+@pytest.mark.parametrize(("command", "codes", "after"), WALK_INSIDE, ids=[row[0] for row in WALK_INSIDE])
+def test_commands_that_depend_on_tls_or_trust(
+    command: str, codes: tuple[int, ...], after: tuple[State, ...], index: int
+) -> None:
+    pair = SessionPair(allow_xclient=True)
+    pair.start_tls()
+    pair.send(TO_STATE[COMMAND_STATES[index]])
     assert pair.command(command)[:3] == str(codes[index])
     assert pair.session._dialogue.state is after[index]
 

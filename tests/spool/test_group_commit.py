@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kumo.errors import SpoolError, SpoolFull
+from kumo.errors import SpoolError, SpoolFull, SpoolUnhealthy
 from kumo.message import ContentNotResident, Message
 from kumo.spool.group_commit import Entry
 from tests.spool.faults import Call, InstrumentedFiles, failing_at
@@ -156,7 +156,7 @@ def test_a_fault_at_any_call_leaves_all_or_nothing_of_each_call(
             if request.error is None:
                 survivors += messages
             else:
-                assert type(request.error) is (SpoolFull if error == errno.ENOSPC else SpoolError)
+                assert type(request.error) is (SpoolFull if error == errno.ENOSPC else SpoolUnhealthy)
                 assert messages[0].id in str(request.error)
         if failed not in {"sync_file_system", "sync_directory"}:
             assert len(survivors) >= 1, failed
@@ -227,7 +227,7 @@ def test_a_death_while_a_committed_transaction_is_taken_back_leaves_all_or_nothi
         files.before = before
         (request,) = stores.store(messages)
         stores.close()
-        assert type(request.error) is SpoolError
+        assert type(request.error) is SpoolUnhealthy
         assert survived is not None
         is_complete = len(files.calls) <= survived + deaths
         Stores(root).close()
@@ -280,7 +280,7 @@ def test_a_failed_sync_fails_the_batch_and_is_not_tried_again(
 
     files.before = before
     requests = stores.store([make_message()], [make_message()])
-    assert [type(request.error) for request in requests] == [SpoolError, SpoolError]
+    assert [type(request.error) for request in requests] == [SpoolUnhealthy, SpoolUnhealthy]
     assert files.names().count("sync_file_system") == 1
     assert entry_files(tmp_path) == []
 
@@ -438,7 +438,7 @@ def test_a_store_that_vanished_before_the_sync_fails_the_batch(open_stores: Open
     stores = open_stores(flush=True, files=files)
     files.before = before
     (request,) = stores.store([make_message()])
-    assert type(request.error) is SpoolError
+    assert type(request.error) is SpoolUnhealthy
 
 
 @pytest.mark.usefixtures("durability")
@@ -460,7 +460,7 @@ def test_after_a_failed_sync_no_later_one_speaks_for_an_earlier_transaction(
 
     files.before = before
     (request,) = stores.store([make_message()])
-    assert type(request.error) is SpoolError
+    assert type(request.error) is SpoolUnhealthy
     files.before = None
     stored(stores, make_message())
     assert manifests(tmp_path) == [manifest]

@@ -1,8 +1,18 @@
 """Python functions that Lua finds below ``kumo``, and what the server checks after ``init``."""
 
-from kumo.policy.api import config_monitor, constructors, diagnostics, knobs, serde, sleep
+from kumo.policy.api import (
+    accounting,
+    config_monitor,
+    constructors,
+    diagnostics,
+    knobs,
+    policy_extras,
+    secrets,
+    serde,
+    sleep,
+)
 from kumo.policy.api.config_monitor import DEFAULT_GLOBS, matching_files
-from kumo.policy.api.constructors import QUEUE_CONFIG, declaration_problems
+from kumo.policy.api.constructors import LISTENER_DOMAIN, QUEUE_CONFIG, declaration_problems
 
 ALL_FUNCTIONS = (
     *constructors.FUNCTIONS,
@@ -11,6 +21,16 @@ ALL_FUNCTIONS = (
     *knobs.FUNCTIONS,
     *config_monitor.FUNCTIONS,
     *sleep.FUNCTIONS,
+    *secrets.FUNCTIONS,
+    *accounting.FUNCTIONS,
+    *policy_extras.FUNCTIONS,
 )
 
-__all__ = ["ALL_FUNCTIONS", "DEFAULT_GLOBS", "QUEUE_CONFIG", "declaration_problems", "matching_files"]
+__all__ = [
+    "ALL_FUNCTIONS",
+    "DEFAULT_GLOBS",
+    "LISTENER_DOMAIN",
+    "QUEUE_CONFIG",
+    "declaration_problems",
+    "matching_files",
+]

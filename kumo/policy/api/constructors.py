@@ -2,7 +2,7 @@
 
 They only declare: each parses its parameters and appends to ``context.declarations``; ``kumo/server.py``
 starts things once ``init`` has returned and ``declaration_problems`` finds nothing. ``make_queue_config``
-returns an object instead, which ``get_queue_config`` handlers hand back.
+and ``make_listener_domain`` return an object instead, which handlers hand back.
 """
 
 from __future__ import annotations
@@ -15,28 +15,36 @@ from kumo.config import (
     EsmtpListener,
     HttpListener,
     Kind,
+    ListenerDomain,
     LocalLogs,
     QueueConfig,
+    ReportHandling,
     Spool,
     format_duration,
 )
 from kumo.errors import ConfigError
 from kumo.policy.api.arguments import TABLE, TEXT, lua_function
-from kumo.policy.convert import convert, plain_parameters
+from kumo.policy.convert import plain_parameters
+from kumo.policy.parameters import read_parameters
 from kumo.policy.readers import did_you_mean
-from kumo.policy.registry import VERSION, Declarations, PolicyContext
+from kumo.policy.registry import Declarations, PolicyContext
 
 QUEUE_CONFIG = "kumo.make_queue_config"
 """Kind of the objects that ``make_queue_config`` returns."""
+LISTENER_DOMAIN = "kumo.make_listener_domain"
+"""Kind of the objects that ``make_listener_domain`` returns."""
 
 _STARTUP_EVENTS = frozenset({None, "pre_init", "init"})
 _SPOOL_NAMES = ("data", "meta")
 
-_QUEUE_DURATIONS = frozenset(
-    name
-    for name, hint in typing.get_type_hints(QueueConfig, include_extras=True).items()
-    if Kind.DURATION in getattr(hint, "__metadata__", ())
-)
+_DURATIONS = {
+    dataclass_type: frozenset(
+        name
+        for name, hint in typing.get_type_hints(dataclass_type, include_extras=True).items()
+        if Kind.DURATION in getattr(hint, "__metadata__", ())
+    )
+    for dataclass_type in (QueueConfig, ListenerDomain)
+}
 
 T = TypeVar("T")
 
@@ -48,13 +56,17 @@ def define_spool(context: PolicyContext, parameters: Any) -> None:
     Raises:
         ConfigError: bad parameters, or a name that is taken.
     """
-    spool = _declared(context, "kumo.define_spool", parameters, Spool)
+    spool = declared(context, "kumo.define_spool", parameters, Spool)
+    if spool is None:
+        return
     spools = context.declarations.spools
     if any(other.name == spool.name for other in spools):
-        raise ConfigError(
-            f"spool `{spool.name}` has already been defined",
-            constructor="kumo.define_spool",
-            source=context.source(),
+        context.refuse(
+            ConfigError(
+                f"spool `{spool.name}` has already been defined",
+                constructor="kumo.define_spool",
+                source=context.source(),
+            )
         )
     if spool.name not in _SPOOL_NAMES:
         hint = did_you_mean(spool.name, _SPOOL_NAMES)
@@ -69,25 +81,27 @@ def define_spool(context: PolicyContext, parameters: Any) -> None:
 @lua_function("configure_local_logs", TABLE)
 def configure_local_logs(context: PolicyContext, parameters: Any) -> None:
     """Declare one logger."""
-    context.declarations.local_logs.append(
-        _declared(context, "kumo.configure_local_logs", parameters, LocalLogs)
-    )
+    logs = declared(context, "kumo.configure_local_logs", parameters, LocalLogs)
+    if logs is not None:
+        context.declarations.local_logs.append(logs)
 
 
 @lua_function("start_esmtp_listener", TABLE)
 def start_esmtp_listener(context: PolicyContext, parameters: Any) -> None:
     """Declare one SMTP listener."""
-    context.declarations.listeners.append(
-        _declared(context, "kumo.start_esmtp_listener", parameters, EsmtpListener, names_alternatives=False)
+    listener = declared(
+        context, "kumo.start_esmtp_listener", parameters, EsmtpListener, names_alternatives=False
     )
+    if listener is not None:
+        context.declarations.listeners.append(listener)
 
 
 @lua_function("start_http_listener", TABLE)
 def start_http_listener(context: PolicyContext, parameters: Any) -> None:
     """Declare one HTTP listener."""
-    context.declarations.http_listeners.append(
-        _declared(context, "kumo.start_http_listener", parameters, HttpListener)
-    )
+    listener = declared(context, "kumo.start_http_listener", parameters, HttpListener)
+    if listener is not None:
+        context.declarations.http_listeners.append(listener)
 
 
 @lua_function("configure_accounting_db_path", TEXT)
@@ -105,13 +119,19 @@ def make_queue_config(context: PolicyContext, parameters: Any) -> Any:
     Returns:
         A Lua object that shows the parameters that were given, durations in humantime's words.
     """
-    if context.object_value(QUEUE_CONFIG, parameters) is not None:
-        return parameters
-    source = context.source()
-    given = plain_parameters(parameters, constructor=QUEUE_CONFIG, source=source)
-    config = convert(given, QueueConfig, constructor=QUEUE_CONFIG, source=source)
-    _warn_without_effect(context, QUEUE_CONFIG, given, QueueConfig)
-    return context.new_object(QUEUE_CONFIG, config, _shown_fields(config, given))
+    return _made(context, QUEUE_CONFIG, parameters, QueueConfig)
+
+
+@lua_function("make_listener_domain", TABLE)
+def make_listener_domain(context: PolicyContext, parameters: Any) -> Any:
+    """Make the object that a ``get_listener_domain`` handler returns.
+
+    An object that it made before is taken as well, and comes back as it is.
+
+    Returns:
+        A Lua object that shows the parameters that were given, what is done with reports in words.
+    """
+    return _made(context, LISTENER_DOMAIN, parameters, ListenerDomain)
 
 
 def declaration_problems(declarations: Declarations) -> list[str]:
@@ -137,14 +157,36 @@ def declaration_problems(declarations: Declarations) -> list[str]:
     return problems
 
 
-def _declared(
+def _made(
+    context: PolicyContext, kind: str, parameters: Any, dataclass_type: type[QueueConfig | ListenerDomain]
+) -> Any:
+    if context.object_value(kind, parameters) is not None:
+        return parameters
+    source = context.source()
+    given = plain_parameters(parameters, constructor=kind, source=source)
+    value = read_parameters(context, given, dataclass_type, constructor=kind, source=source)
+    if value is None:
+        # Noted; the handler goes on with what an empty table makes.
+        return context.new_object(kind, dataclass_type(), {})
+    return context.new_object(kind, value, _shown_fields(value, given))
+
+
+def declared(
     context: PolicyContext,
     constructor: str,
     parameters: Any,
     dataclass_type: type[T],
     *,
     names_alternatives: bool = True,
-) -> T:
+) -> T | None:
+    """Read the parameters of a function that declares, and note where it was called.
+
+    Returns:
+        The declaration; None under ``--validate`` when the parameters make none, which was noted.
+
+    Raises:
+        ConfigError: bad parameters, or it is too late to declare anything.
+    """
     source = context.source()
     event = context.current_event
     if event not in _STARTUP_EVENTS:
@@ -154,29 +196,31 @@ def _declared(
             source=source,
         )
     given = plain_parameters(parameters, constructor=constructor, source=source)
-    value = convert(
-        given, dataclass_type, constructor=constructor, source=source, names_alternatives=names_alternatives
+    value = read_parameters(
+        context,
+        given,
+        dataclass_type,
+        constructor=constructor,
+        source=source,
+        names_alternatives=names_alternatives,
     )
-    _warn_without_effect(context, constructor, given, dataclass_type)
+    if value is not None and source is not None:
+        context.declarations.places[id(value)] = source
     return value
 
 
-def _warn_without_effect(
-    context: PolicyContext, constructor: str, given: Any, dataclass_type: type[Any]
-) -> None:
-    without_effect: frozenset[str] = getattr(dataclass_type, "WITHOUT_EFFECT", frozenset())
-    for key in sorted(without_effect & given.keys()):
-        context.warn_once(
-            f"{constructor}.{key}",
-            f"{constructor}: `{key}` is accepted but has no effect in kumo {VERSION}",
-        )
-
-
-def _shown_fields(config: QueueConfig, given: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: format_duration(getattr(config, name)) if name in _QUEUE_DURATIONS else value
-        for name, value in given.items()
-    }
+def _shown_fields(value: QueueConfig | ListenerDomain, given: dict[str, Any]) -> dict[str, Any]:
+    durations = _DURATIONS[type(value)]
+    shown = {}
+    for name, item in given.items():
+        field = getattr(value, name)
+        if name in durations:
+            shown[name] = format_duration(field)
+        elif isinstance(field, ReportHandling):
+            shown[name] = field.value
+        else:
+            shown[name] = item
+    return shown
 
 
 FUNCTIONS = (
@@ -186,4 +230,5 @@ FUNCTIONS = (
     start_http_listener,
     configure_accounting_db_path,
     make_queue_config,
+    make_listener_domain,
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 from lupa.lua54 import lua_type
 
-from kumo.policy.api.arguments import INTEGER, TEXT, lua_function
+from kumo.policy.api.arguments import INTEGER, TEXT, lua_function, optional
 from kumo.policy.octets import text_of
 from kumo.policy.registry import HostFunction, PolicyContext, host_function
 
@@ -75,6 +75,23 @@ def get_event_registrars(context: PolicyContext, name: str) -> Any:
     return context.to_lua(context.lua.event_registrars(name))
 
 
+@lua_function("validation_failed", optional(TEXT), optional(TEXT))
+def validation_failed(context: PolicyContext, text: str | None, place: str | None) -> None:
+    """Make ``kumod --validate`` fail; nothing happens at other times.
+
+    Args:
+        context: of the call.
+        text: what is wrong; kumo's own, KumoMTA takes no argument.
+        place: the file or ``script.lua:LINE`` where it is wrong; None: the caller.
+    """
+    if context.findings is not None:
+        context.findings.add(
+            text or "the policy says that it is not valid",
+            place=place or context.source(),
+            constructor=None if text else "kumo.validation_failed",
+        )
+
+
 FUNCTIONS = (
     _log_function("log_error", logging.ERROR),
     _log_function("log_warn", logging.WARNING),
@@ -82,4 +99,5 @@ FUNCTIONS = (
     _log_function("log_debug", logging.DEBUG),
     traceback,
     get_event_registrars,
+    validation_failed,
 )

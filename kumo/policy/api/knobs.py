@@ -7,10 +7,12 @@ in ``Declarations.knobs``, for ``kumo/server.py`` to use what it can.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from kumo.config import Unsigned, parse_throttle
+from kumo.health import MemoryLimits, memory_overrides, sample_memory
 from kumo.policy.api.arguments import (
     ANYTHING,
     BOOLEAN,
@@ -48,7 +50,7 @@ _SETTERS: tuple[tuple[str, Parameter], ...] = (
     ("set_timeq_spawn_reinsertion", ANYTHING),
     ("set_diagnostic_log_filter", TEXT),
 )
-_CACHES = frozenset(
+BUILTIN_CACHES = frozenset(
     {
         "acl_check",
         "acl_definition",
@@ -69,9 +71,13 @@ _CACHES = frozenset(
         "smtp_server_tls_config",
     }
 )
-"""KumoMTA's pre-defined caches."""
+"""KumoMTA's pre-defined caches; ``kumo.memoize`` may not use their names."""
 
-_GETTERS = ("memory_hard_limit", "memory_soft_limit", "memory_low_thresh")
+_GETTERS: tuple[tuple[str, Callable[[MemoryLimits], int]], ...] = (
+    ("memory_hard_limit", lambda limits: limits.hard),
+    ("memory_soft_limit", lambda limits: limits.soft),
+    ("memory_low_thresh", lambda limits: limits.low),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +96,17 @@ def _setter(name: str, parameter: Parameter) -> HostFunction:
     return remember
 
 
-def _getter(name: str) -> HostFunction:
+def _getter(name: str, read: Callable[[MemoryLimits], int]) -> HostFunction:
     @lua_function(f"get_{name}")
-    def recall(context: PolicyContext) -> int | None:
-        value: int | None = context.declarations.knobs.get(f"set_{name}")
-        return value
+    def recall(context: PolicyContext) -> int:
+        knobs = context.declarations.knobs
+        overrides = memory_overrides(
+            os.environ,
+            hard=knobs.get("set_memory_hard_limit"),
+            soft=knobs.get("set_memory_soft_limit"),
+            low=knobs.get("set_memory_low_thresh"),
+        )
+        return read(sample_memory(overrides).limits)
 
     return recall
 
@@ -107,9 +119,9 @@ def available_parallelism(_context: PolicyContext) -> int:
 
 def _cache_name(value: Any) -> str:
     name: str = TEXT.read(value)
-    if name in _CACHES:
+    if name in BUILTIN_CACHES:
         return name
-    hint = did_you_mean(name, _CACHES)
+    hint = did_you_mean(name, BUILTIN_CACHES)
     raise ValueError(f"there is no cache `{name}`" + (f"; {hint}" if hint else ""))
 
 
@@ -148,5 +160,5 @@ FUNCTIONS = (
     set_httpinject_recipient_rate_limit,
     spawn_thread_pool,
     *(_setter(name, parameter) for name, parameter in _SETTERS),
-    *(_getter(name) for name in _GETTERS),
+    *(_getter(name, read) for name, read in _GETTERS),
 )

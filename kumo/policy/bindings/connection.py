@@ -34,6 +34,10 @@ def connection_functions(
 
 
 def _auth_info(connection: Connection) -> dict[str, Any]:
+    info = connection.auth_info
+    if info is not None:
+        identities = [{"identity": name, "context": context} for name, context in info.identities]
+        return {"peer_address": info.peer_address, "identities": identities, "groups": info.groups}
     meta = connection.meta
     identities = [
         {"identity": meta[key], "context": context}

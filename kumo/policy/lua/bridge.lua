@@ -12,7 +12,7 @@ local isyieldable = coroutine.isyieldable
 local traceback, sethook, getinfo = debug.traceback, debug.sethook, debug.getinfo
 local pack, unpack, concat, rawequal = table.pack, table.unpack, table.concat, rawequal
 local type, error, select, xpcall, pcall, tostring = type, error, select, xpcall, pcall, tostring
-local loadfile, collectgarbage, clock, globals = loadfile, collectgarbage, os.clock, _G
+local next, loadfile, collectgarbage, clock, globals = next, loadfile, collectgarbage, os.clock, _G
 local overdue, is_verdict, note_trace = host.overdue, host.is_verdict, host.note_trace
 local blocking, note_line = host.blocking, host.note_line
 local memory = host.memory / 1024
@@ -29,6 +29,8 @@ local parked, last_parked = {}, 0
 local caller -- the thread that called the host last
 local problem, stopped -- why the running handler was stopped, the same with its traceback
 local current_event
+local worker = OWN -- the coroutine of the running handler; OWN while the script is evaluated
+local flights = {} -- worker -> what kumo.memoize makes in its handler just now, by number
 
 -- Where we are ---------------------------------------------------------------------------------
 
@@ -136,8 +138,27 @@ local function serve(fn, ...)
   return serve(yield(DONE, xpcall(fn, explain, ...)))
 end
 
+-- Gives up what a handler that has ended left unfinished, so that nobody waits for it.
+local function abandon_flights(co, reason)
+  local unfinished = flights[co]
+  if not unfinished then return end
+  flights[co] = nil
+  for number in next, unfinished do host.memo_abandon(number, reason) end
+end
+
+-- The flights of the running handler.
+function bridge.flights()
+  local own = flights[worker]
+  if not own then
+    own = {}
+    flights[worker] = own
+  end
+  return own
+end
+
 local function settle(co, alive, mark, ...)
   if mark == DONE then
+    if flights[co] then abandon_flights(co, stopped) end
     if idle < SPARE then
       idle = idle + 1
       workers[idle] = co
@@ -153,6 +174,7 @@ local function settle(co, alive, mark, ...)
     close(co)
     mark = 'attempt to yield from outside a coroutine'
   end
+  abandon_flights(co, stopped or mark)
   return false, stopped or mark
 end
 
@@ -169,6 +191,7 @@ function bridge.entry(event, fn)
       co = create(serve)
       sethook(co, look_at_clock, '', SLICE)
     end
+    worker = co
     current_event = event
     stopped = nil
     globals._KUMO_CURRENT_EVENT = event
@@ -179,6 +202,7 @@ end
 function bridge.resume(number, event, ...)
   local co = suspended[number]
   suspended[number] = nil
+  worker = co
   current_event = event
   stopped = nil
   globals._KUMO_CURRENT_EVENT = event
@@ -189,6 +213,7 @@ function bridge.drop(number)
   local co = suspended[number]
   suspended[number] = nil
   close(co)
+  abandon_flights(co)
 end
 
 function bridge.load_script(path)
@@ -197,6 +222,7 @@ function bridge.load_script(path)
   sethook(look_at_clock, '', SLICE)
   local function done(ok, ...)
     sethook()
+    abandon_flights(OWN, stopped)
     if not ok and stopped then return false, stopped end
     return ok, ...
   end

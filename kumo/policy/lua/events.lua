@@ -102,6 +102,15 @@ local shapes = {
   smtp_server_connection_accepted = function(fn)
     return function(frame) return fn(connection(frame)) end
   end,
+  smtp_server_get_dynamic_parameters = function(fn)
+    return function(frame, via) return fn(via, connection(frame)) end
+  end,
+  smtp_server_auth_plain = function(fn)
+    return function(frame, authz, authc, password) return fn(authz, authc, password, connection(frame)) end
+  end,
+  get_listener_domain = function(fn)
+    return function(frame, domain, via) return fn(domain, via, connection(frame)) end
+  end,
   smtp_server_ehlo = function(fn)
     return function(frame, is_extended, domain, ...)
       if is_extended then return fn(domain, connection(frame), { ... }) end
@@ -126,6 +135,7 @@ local shapes = {
 }
 shapes.smtp_server_rcpt_to = shapes.smtp_server_mail_from
 shapes.smtp_server_message_received = shapes.smtp_server_data
+shapes.smtp_server_message_deferred_inject = shapes.smtp_server_data
 
 local function plain(fn)
   return function(_, ...) return fn(...) end
@@ -148,12 +158,15 @@ local function each(handlers)
   end
 end
 
--- The host's function for an event, nil without a handler. `as` names the event whose arguments it gets.
-function bridge.entry_for(event, as)
+-- The host's function for an event, nil without a handler. `as` names the event whose arguments it gets,
+-- `index` one handler of several.
+function bridge.entry_for(event, as, index)
   local handlers = registered[event]
   if not handlers then return nil end
   local fn
-  if event == 'pre_init' or event == 'validate_config' then
+  if index then
+    fn = handlers[index][1]
+  elseif event == 'pre_init' or event == 'validate_config' then
     fn = each(handlers)
   elseif host.is_multiple(event) then
     fn = chain(handlers)

@@ -40,8 +40,10 @@ function bridge.install_missing_method(name, problem)
   bridge.message_stub(name, function() fail(problem) end)
 end
 
-function bridge.set_search_path(folder)
+-- `share` has kumo's own helper modules; KumoMTA's, where they are installed, come first.
+function bridge.set_search_path(folder, share)
   local path = '/opt/kumomta/share/?.lua;/opt/kumomta/share/?/init.lua;'
-    .. '/opt/kumomta/etc/policy/?.lua;/opt/kumomta/etc/policy/?/init.lua;' .. package.path
+    .. '/opt/kumomta/etc/policy/?.lua;/opt/kumomta/etc/policy/?/init.lua;'
+    .. share .. '/?.lua;' .. share .. '/?/init.lua;' .. package.path
   package.path = folder .. '/?.lua;' .. folder .. '/?/init.lua;' .. path
 end

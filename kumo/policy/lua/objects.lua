@@ -138,7 +138,7 @@ local function give_meta(methods, number_of, get, set, get_table, set_table)
     if type(key) ~= 'string' then refuse_key(key, 'set_meta') end
     if storable[type(value)] then
       set(number, key, value)
-    elseif type(value) == 'table' and getmetatable(value) == nil then
+    elseif type(value) == 'table' and (getmetatable(value) == nil or bridge.is_view(value)) then
       set_table(number, key, value)
     else
       local mt = getmetatable(value)
@@ -343,6 +343,15 @@ function Object.__gc(self) dead[#dead + 1] = rawget(self, NUMBER) end
 
 function bridge.new_object(kind, number, fields)
   return setmetatable({ [NUMBER] = number, [KIND] = kind, [FIELDS] = fields }, Object)
+end
+
+function bridge.is_object(value) return getmetatable(value) == Object end
+
+-- Kind, number and fields of any such object; nothing for anything else.
+function bridge.object_parts(candidate)
+  if getmetatable(candidate) == Object then
+    return rawget(candidate, KIND), rawget(candidate, NUMBER), rawget(candidate, FIELDS)
+  end
 end
 
 -- The host's number of an object of that kind; nil for anything else.

@@ -111,8 +111,10 @@ def test_a_function_that_is_not_there_yet_raises_when_called(load: Load) -> None
 
 
 def test_the_error_of_a_missing_function_names_the_script_line(load: Load) -> None:
-    with pytest.raises(PolicyError, match=r"init\.lua:3: kumo\.memoize is not implemented in kumo 2026"):
-        load("\nkumo.memoize(print, {})")
+    with pytest.raises(
+        PolicyError, match=r"init\.lua:3: kumo\.inject_message is not implemented in kumo 2026"
+    ):
+        load("\nkumo.inject_message(print, {})")
 
 
 def test_a_name_that_kumomta_has_not_is_nil(load: Load) -> None:
@@ -230,7 +232,7 @@ async def test_a_handler_for_an_unknown_event_is_warned_of_with_the_nearest_name
     policy = load(
         """
         for _, name in ipairs { 'smtp_server_mail_form', 'zzz', 'my_filter', 'get_listener_domain', 'init',
-                                'log_disposition_mine' } do
+                                'log_disposition_mine', 'get_egress_pool' } do
           kumo.on(name, function() end)
         end
         kumo.on('pre_init', function()
@@ -243,7 +245,7 @@ async def test_a_handler_for_an_unknown_event_is_warned_of_with_the_nearest_name
     handler_for = "a handler is registered for"
     typo = "`smtp_server_mail_form`, which is no event of KumoMTA; did you mean `smtp_server_mail_from`?"
     assert sorted(record.getMessage() for record in caplog.records) == [
-        f"{handler_for} `get_listener_domain`, which this version does not fire yet",
+        f"{handler_for} `get_egress_pool`, which this version does not fire yet",
         f"{handler_for} {typo}",
         f"{handler_for} `zzz`, which is no event of KumoMTA; only the policy's own calls can fire it",
     ]

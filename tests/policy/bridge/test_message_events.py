@@ -25,6 +25,7 @@ def test_the_adapters_fit_reception_and_queue(load: Load) -> None:
     assert reception.on_split_transaction(message, connection) is None
     assert reception.on_message_received(message, connection) is None
     assert queues.get_queue_config("d", None, None, None) == QueueConfig()
+    assert queues.on_message_deferred_inject(message, connection) is None
     assert policy.storage.on_spool_message_enumerated(message) is None
 
 
@@ -32,6 +33,7 @@ FIRE: dict[str, Callable[[Any, Any, Any], Any]] = {
     "smtp_server_data": lambda p, m, c: p.reception.on_data(m, c),
     "smtp_server_message_received": lambda p, m, c: p.reception.on_message_received(m, c),
     "smtp_server_split_transaction": lambda p, m, c: p.reception.on_split_transaction(m, c),
+    "smtp_server_message_deferred_inject": lambda p, m, c: p.queues.on_message_deferred_inject(m, c),
     "spool_message_enumerated": lambda p, m, _: p.storage.on_spool_message_enumerated(m),
 }
 

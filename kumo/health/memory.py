@@ -1,0 +1,120 @@
+"""Watches how much memory is left before load has to be shed.
+
+Sampled every few seconds in a thread; asking costs an attribute. It refuses nothing by itself:
+``Admission`` does. While memory is short it gives what the allocator keeps of freed memory back to the
+system: that counts as used, and a burst of large messages would turn peers away for ever. The
+composition root starts it; metrics read it.
+
+Source: KumoMTA manual, memory management.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import sys
+from collections.abc import Callable
+
+from kumo.health.memory_limits import MemorySample
+
+_log = logging.getLogger("kumod.health")
+
+SAMPLE_INTERVAL = 3.0
+"""Seconds between two looks at memory."""
+
+_MEBIBYTE = 1 << 20
+
+
+def _release() -> None:
+    """Have the C library return freed memory, where it can."""
+    if hasattr(_LIBC, "malloc_trim"):
+        _LIBC.malloc_trim(0)
+
+
+class MemoryMonitor:
+    """Knows how much memory may still be used.
+
+    Args:
+        sample: looks at memory once; called in a thread, may raise ``OSError``.
+        interval: seconds between two looks.
+        release: gives unused memory back; called in that thread at each look that finds none left.
+    """
+
+    __slots__ = ("_failed", "_interval", "_last", "_release", "_sample", "_task", "over_limit_count")
+
+    def __init__(
+        self,
+        sample: Callable[[], MemorySample],
+        *,
+        interval: float = SAMPLE_INTERVAL,
+        release: Callable[[], None] = _release,
+    ) -> None:
+        self._sample = sample
+        self._interval = interval
+        self._release = release
+        self._last: MemorySample | None = None
+        self._failed = False
+        self._task: asyncio.Task[None] | None = None
+        self.over_limit_count = 0
+        """How often usage rose to the soft limit."""
+
+    @property
+    def last(self) -> MemorySample | None:
+        """What the last look found; None before the first."""
+        return self._last
+
+    @property
+    def headroom(self) -> int:
+        """Octets left below the soft limit; very many before the first look."""
+        last = self._last
+        return sys.maxsize if last is None else max(0, last.limits.soft - last.usage)
+
+    def look(self) -> None:
+        """Look once; may block for some milliseconds. What cannot be looked at stays as it was."""
+        try:
+            found = self._sample()
+        except OSError as error:
+            if not self._failed:
+                _log.error("unable to see how much memory is used: %s", error)
+            self._failed = True
+            return
+        self._failed = False
+        was_short = self.headroom == 0
+        self._last = found
+        is_short = self.headroom == 0
+        if is_short != was_short:
+            self._note_change(found, is_short=is_short)
+        if is_short:
+            self._release()
+
+    async def start(self) -> None:
+        """Look once, then go on looking until ``stop``."""
+        await asyncio.to_thread(self.look)
+        if self._task is None:
+            self._task = asyncio.create_task(self._watch(), name="kumod-memory-monitor")
+
+    async def stop(self) -> None:
+        """Look no more."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval)
+            await asyncio.to_thread(self.look)
+
+    def _note_change(self, found: MemorySample, *, is_short: bool) -> None:
+        usage, limit = found.usage / _MEBIBYTE, found.limits.soft / _MEBIBYTE
+        if is_short:
+            self.over_limit_count += 1
+            _log.error(
+                "%.0f MiB of memory are used, the limit is %.0f MiB: new sessions are refused", usage, limit
+            )
+        else:
+            _log.info("%.0f MiB of memory are used, below the limit of %.0f MiB again", usage, limit)
+
+
+_LIBC = ctypes.CDLL(None)
