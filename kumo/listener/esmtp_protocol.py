@@ -224,17 +224,17 @@ class EsmtpProtocol(ChangingConnection):
         self._ask(session, self._context.policy.on_mail_from, event.sender)
 
     def _recipient(self, session: ServerSession, event: RecipientReceived) -> None:
+        context = self._context
         if not self._may_relay:
-            self._ask(session, self._check_relay, event)
-        elif event.over_limit:
+            relay = context.relay_check
+            self._may_relay = relay.is_free(self._connection)
+            if not self._may_relay:
+                self._ask(session, relay.judge, event)
+                return
+        if event.over_limit:
             session.accept()
         else:
-            self._ask(session, self._context.policy.on_rcpt_to, event.recipient)
-
-    def _check_relay(self, connection: Connection, event: RecipientReceived) -> MaybeAwaitable[None]:
-        relay = self._context.relay_check
-        self._may_relay = relay.is_free(connection, event)
-        return relay.judge(connection, event)
+            self._ask(session, context.policy.on_rcpt_to, event.recipient)
 
     def _content(self, session: ServerSession, event: ContentReceived) -> None:
         context = self._context

@@ -68,6 +68,9 @@ class RelayDisposition(Protocol):
 class RelayAuthority(Protocol):
     """Who may relay; ``kumo.reception`` implements it."""
 
+    def relays_all(self, connection: Connection) -> bool:
+        """Whether the peer may relay anything, and no report is looked for."""
+
     def disposition(
         self, connection: Connection, sender: EnvelopeAddress, recipient: EnvelopeAddress
     ) -> MaybeAwaitable[RelayDisposition]:

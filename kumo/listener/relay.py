@@ -29,15 +29,12 @@ class RelayCheck:
         self._authority = authority
         self._policy = policy
 
-    def is_free(self, connection: Connection, event: RecipientReceived) -> bool:
+    def is_free(self, connection: Connection) -> bool:
         """Whether the peer may relay to anywhere until its address changes, whatever the domains.
 
         Only said where policy has no say on domains: it is asked for each recipient otherwise.
         """
-        if self._policy.has_listener_domains:
-            return False
-        found = self._authority.disposition(connection, event.sender, event.recipient)
-        return not is_awaitable(found) and found.may_relay
+        return self._authority.relays_all(connection)
 
     def judge(self, connection: Connection, event: RecipientReceived) -> MaybeAwaitable[None]:
         """The verdict on a recipient.

@@ -257,7 +257,14 @@ class Reception:
         if stored:
             yield Wait(Stage.STORE, self._store.store(stored))
         try:
-            yield from self._record(connection, messages)
+            begun = time.monotonic()
+            for message, queue, verdict in messages:
+                if time.monotonic() - begun > SLICE:
+                    yield others_turn(Stage.STORE)
+                    begun = time.monotonic()
+                answer = self._record(connection, message, queue, verdict)
+                if answer is not None:
+                    yield Wait(Stage.STORE, answer)
         except Exception:
             if stored:
                 yield Wait(Stage.STORE, self._store.remove(stored))
@@ -265,25 +272,19 @@ class Reception:
         for message in queued:
             self._queues.insert(message)
 
-    def _record(self, connection: Connection, messages: list[tuple[Message, str, Verdict]]) -> Steps[None]:
-        begun = time.monotonic()
-        for message, queue, verdict in messages:
-            if time.monotonic() - begun > SLICE:
-                yield others_turn(Stage.STORE)
-                begun = time.monotonic()
-            if verdict is RELAYED:
-                answer = self._log.log_reception(message, connection, queue)
-            else:
-                answer = self._log.log_reception(
-                    message,
-                    connection,
-                    queue,
-                    feedback=verdict.feedback,
-                    delivery_status=verdict.delivery_status,
-                    is_dropped_report=verdict.delivery_status is not None and not verdict.is_relayed,
-                )
-            if answer is not None:
-                yield Wait(Stage.STORE, answer)
+    def _record(
+        self, connection: Connection, message: Message, queue: str, verdict: Verdict
+    ) -> MaybeAwaitable[None]:
+        if verdict is RELAYED:
+            return self._log.log_reception(message, connection, queue)
+        return self._log.log_reception(
+            message,
+            connection,
+            queue,
+            feedback=verdict.feedback,
+            delivery_status=verdict.delivery_status,
+            is_dropped_report=verdict.delivery_status is not None and not verdict.is_relayed,
+        )
 
 
 def _queue_of(message: Message) -> str:

@@ -10,9 +10,7 @@ import pytest
 from kumo.config import CidrSet, ListenerDomain, ReportHandling
 from kumo.errors import PolicyError, Rejection
 from kumo.listener.relay import RelayCheck
-from kumo.maybe_awaitable import MaybeAwaitable
 from kumo.message import Connection
-from kumo.smtp import RecipientReceived
 from tests.listener.fakes import Client, House
 
 NOWHERE = CidrSet.parse(())
@@ -103,15 +101,15 @@ async def test_rcpt_to_may_wait_after_a_look_up_that_waited(house: House) -> Non
 async def test_without_a_handler_the_address_is_judged_once(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judged: list[str] = []
-    judge = RelayCheck.judge
+    looks: list[str] = []
+    is_free = RelayCheck.is_free
 
-    def note(check: RelayCheck, connection: Connection, event: RecipientReceived) -> MaybeAwaitable[None]:
-        judged.append(event.recipient.email)
-        return judge(check, connection, event)
+    def note(check: RelayCheck, connection: Connection) -> bool:
+        looks.append(connection.peer_ip)
+        return is_free(check, connection)
 
-    monkeypatch.setattr(RelayCheck, "judge", note)
+    monkeypatch.setattr(RelayCheck, "is_free", note)
     client = await house.greeted(await house.start())
     for _ in range(3):
         assert (await client.deliver(b"x\r\n")).startswith("250 ")
-    assert judged == ["b@example.org"]
+    assert looks == ["127.0.0.1"]
