@@ -31,6 +31,9 @@ test)
     need swaks swaks "tests send mail with it"
     need smtp-source postfix "tests send mail with it"
     need zstd zstd "tests read the logs back with it"
+    need openssl openssl "tests speak TLS with it"
+    perl -MNet::SSLeay -e 1 2>/dev/null || missing="$missing
+  Net::SSLeay  (Debian package libnet-ssleay-perl): swaks speaks TLS with it"
     ;;
 bench)
     need smtp-source postfix "the load of the loopback comparison"

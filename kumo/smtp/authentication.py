@@ -14,7 +14,10 @@ from typing import Final
 from kumo.errors import RemoteProtocolError
 from kumo.smtp.events import CredentialsReceived
 
-RESPONSE_COMMAND: Final = "AUTH PLAIN ***"
+MASK: Final = "***"
+"""What logs get of a line that is, or may be, a response."""
+
+RESPONSE_COMMAND: Final = f"AUTH PLAIN {MASK}"
 """What rewriting and logs get as the command of every reply to a response on a line of its own."""
 
 _CANCELLATION: Final = b"*"
@@ -76,17 +79,17 @@ def loggable_command(line: bytes) -> str:
     """A command line as rewriting and logs may see it.
 
     Of AUTH, well-formed or not, it shows only the mechanism. Nothing at all is shown of a line that is a
-    response: clients that do not wait send one behind an AUTH that is refused, where it is taken for a
-    command.
+    response to PLAIN: clients that do not wait send one behind an AUTH that is refused, where it is taken for
+    a command. What else such clients say there, ``Dialogue`` knows.
     """
     text = line.decode("utf-8", "replace")
     if text.lstrip()[:4].upper() != "AUTH":
-        return "***" if _is_response(line) else text
+        return MASK if _is_response(line) else text
     _verb, *arguments = text.split(maxsplit=2)
     if arguments and arguments[0].replace("-", "").isalnum():
-        arguments[1:] = ["***"] * len(arguments[1:])
+        arguments[1:] = [MASK] * len(arguments[1:])
     else:
-        arguments = ["***"] * bool(arguments)
+        arguments = [MASK] * bool(arguments)
     return " ".join(("AUTH", *arguments))
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from kumo.errors import DisconnectMode, LocalProtocolError, Rejection, RemoteProtocolError
 from kumo.smtp import replies
 from kumo.smtp.authentication import (
+    MASK,
     RESPONSE_COMMAND,
     loggable_command,
     read_plain_response,
@@ -79,6 +80,7 @@ class Dialogue:
         "_errors",
         "_out",
         "_parameters",
+        "_stray_responses",
         "greeting",
         "is_authenticated",
         "state",
@@ -91,6 +93,8 @@ class Dialogue:
         self._out = replies_out
         self._errors = 0
         self._accepted_mails = 0
+        # Refused lines that may still be what a client says to an AUTH that came to nothing.
+        self._stray_responses = 0
         self.state = _OPENING
         self.transaction: Transaction | None = None
         self.greeting: str | None = None
@@ -118,10 +122,11 @@ class Dialogue:
 
     def refuse_command(self, reply: Reply, line: bytes) -> None:
         """Answer a command with its refusal, and count it if it is a fault of syntax or sequence."""
+        shown = self._loggable(line)
         if reply.code in _PROTOCOL_ERROR_CODES:
-            self._count_error(reply, loggable_command(line))
+            self._count_error(reply, shown)
         else:
-            self._out.send(reply, loggable_command(line), _IF_421, self.transaction)
+            self._out.send(reply, shown, _IF_421, self.transaction)
 
     def refuse_long_line(self) -> None:
         """Answer a command line over the limit."""
@@ -136,6 +141,7 @@ class Dialogue:
         try:
             return read_response_line(line)
         except RemoteProtocolError as error:
+            self._stray_responses = _MOST_RESPONSES
             self._count_error(Reply.of(error), RESPONSE_COMMAND)
             return None
 
@@ -393,6 +399,19 @@ class Dialogue:
         self.abandon_transaction()
         self._out.send(reply, CONTENT_COMMAND, mode, transaction)
 
+    def _loggable(self, line: bytes) -> str:
+        """A refused command as logs may see it; of clients that do not wait, only the commands."""
+        verb = line.split(maxsplit=1)[:1]
+        name = verb[0].upper() if verb else b""
+        if name == b"AUTH":
+            self._stray_responses = _MOST_RESPONSES
+        elif name in _VERBS:
+            self._stray_responses = 0
+        elif self._stray_responses:
+            self._stray_responses -= 1
+            return MASK
+        return loggable_command(line)
+
     def _count_error(self, reply: Reply, command: str | None) -> None:
         self._errors += 1
         self._out.send(reply, command, _IF_421, self.transaction)
@@ -433,6 +452,11 @@ class Dialogue:
     }
     """How each event takes its course."""
 
+
+_MOST_RESPONSES = 2
+"""Lines that a client has to say to AUTH LOGIN, which has the most of all mechanisms with a bare password."""
+
+_VERBS = frozenset(verb.encode() for commands in COMMANDS.values() for verb in commands)
 
 _PROTOCOL_ERROR_CODES = range(500, 505)
 """Codes of syntax and sequence, RFC 5321 §4.2.2."""

@@ -51,6 +51,8 @@ class Kumod:
         policy: Lua after ``POLICY_HEAD``, which defines ``spools(flush)``, ``logs()`` and ``maildir()``.
         environment: added to this process's own.
         prefix: a command that becomes the daemon, under some restraint, as prlimit does.
+        arguments: of kumod, behind ``--policy``.
+        descriptors: files that it inherits, under their numbers.
     """
 
     def __init__(
@@ -60,9 +62,13 @@ class Kumod:
         *,
         environment: dict[str, str] | None = None,
         prefix: Sequence[str] = (),
+        arguments: Sequence[str] = (),
+        descriptors: Sequence[int] = (),
     ) -> None:
         self.folder = folder
         self.prefix = prefix
+        self.arguments = arguments
+        self.descriptors = descriptors
         self.script = folder / "init.lua"
         self.script.write_text(POLICY_HEAD.format(var=folder) + policy)
         self.environment = os.environ | {"PYTHONUNBUFFERED": "1"} | (environment or {})
@@ -85,10 +91,11 @@ class Kumod:
         # A file and no pipe: a pipe that nobody reads would stop the daemon once it is full.
         with self.errors.open("ab") as errors:
             self.process = subprocess.Popen(
-                [*self.prefix, sys.executable, "-m", "kumo", "--policy", str(self.script)],
+                [*self.prefix, sys.executable, "-m", "kumo", "--policy", str(self.script), *self.arguments],
                 cwd=self.folder,
                 env=self.environment,
                 stderr=errors,
+                pass_fds=self.descriptors,
             )
         try:
             self.wait_for_line(STARTED)
@@ -155,12 +162,16 @@ class Kumod:
                         self.http_port = int(match.group(2))
                 yield line
 
-    def records(self) -> list[dict[str, Any]]:
-        """All log records, read back by the real zstd."""
+    def has_logged(self, text: str) -> bool:
+        """Whether standard error has it by now."""
+        return text in self.errors.read_text(errors="replace")
+
+    def records(self, log: str = "log") -> list[dict[str, Any]]:
+        """All records of the log in a folder, read back by the real zstd."""
         found = []
         zstd = shutil.which("zstd")
         assert zstd is not None
-        for segment in sorted((self.folder / "log").iterdir()):
+        for segment in sorted((self.folder / log).iterdir()):
             # An unfinished last frame makes zstd complain after it has written what is there.
             done = subprocess.run([zstd, "-dcf", str(segment)], capture_output=True, check=False)
             found += [json.loads(line) for line in done.stdout.splitlines()]
@@ -171,11 +182,14 @@ class Kumod:
         return (self.folder / "maildir").glob("*/*/new/*")
 
 
-def run_kumod(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def run_kumod(
+    *arguments: str, cwd: Path, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """kumod to its end, for what does not serve."""
     return subprocess.run(
         [sys.executable, "-m", "kumo", *arguments],
         cwd=cwd,
+        env=os.environ | (environment or {}),
         capture_output=True,
         text=True,
         timeout=PATIENCE,

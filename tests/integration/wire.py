@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import select
 import socket
+import ssl
 import struct
 from typing import NamedTuple, Self
 
@@ -31,16 +34,23 @@ class Peer:
     """One raw connection; every reply that is read is checked for its form.
 
     Args:
-        port: on 127.0.0.1.
+        port: of the daemon.
         receive_buffer: octets that the kernel takes in for us; 0: its own choice.
+        source: our own address, of 127.0.0.0/8.
+        host: the daemon's.
     """
 
-    def __init__(self, port: int, *, receive_buffer: int = 0) -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    def __init__(
+        self, port: int, *, receive_buffer: int = 0, source: str = "127.0.0.1", host: str = "127.0.0.1"
+    ) -> None:
+        self.socket: socket.socket | ssl.SSLSocket = socket.socket(
+            socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
+        )
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(PATIENCE)
-        self.socket.connect(("127.0.0.1", port))
+        self.socket.bind((source, 0))
+        self.socket.connect((host, port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._unread = b""
 
@@ -52,6 +62,11 @@ class Peer:
 
     def send(self, octets: bytes) -> None:
         self.socket.sendall(octets)
+
+    def send_as_far_as_it_goes(self, octets: bytes) -> None:
+        """Send what the daemon may hang up on."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.socket.sendall(octets)
 
     def dribble(self, octets: bytes, pacer: Peer | None = None) -> None:
         """Send each octet in a segment of its own.
@@ -65,6 +80,22 @@ class Peer:
             self.socket.send(bytes((octet,)))
             if pacer is not None:
                 pacer.pace()
+
+    def dribble_until_closed(self, octets: bytes, pause: float) -> int:
+        """Send an octet now and then, as long as the daemon goes along with it.
+
+        Args:
+            octets: what to send.
+            pause: seconds between any two of them.
+
+        Returns:
+            How many octets went out before something came, be it only the end of the connection.
+        """
+        for sent, octet in enumerate(octets):
+            if select.select([self.socket], [], [], pause)[0]:
+                return sent
+            self.socket.send(bytes((octet,)))
+        return len(octets)
 
     def pace(self) -> None:
         """Return once the daemon has read all that any peer sent before."""
@@ -100,11 +131,33 @@ class Peer:
         assert self.reply().code == 220
         return self.ask(b"EHLO client.example.com")[0]
 
+    def start_tls(self, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
+        """Say STARTTLS and go on inside TLS.
+
+        Args:
+            context: the client's; None: one that takes any certificate.
+        """
+        (answer,) = self.ask(b"STARTTLS")
+        assert str(answer) == "220 Ready to Start TLS"
+        return self.shake_hands(context)
+
+    def shake_hands(self, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
+        """Do the handshake at once; the first octets that come must belong to it."""
+        assert self._unread == b""
+        self.socket = secured = (context or credulous_context()).wrap_socket(self.socket)
+        return secured
+
     def begin(self, sender: bytes, *recipients: bytes) -> None:
         """Open a transaction up to the 354."""
         commands = [b"MAIL FROM:<" + sender + b">", *(b"RCPT TO:<" + to + b">" for to in recipients), b"DATA"]
         codes = [answer.code for answer in self.ask(*commands)]
         assert codes == [250] * (1 + len(recipients)) + [354]
+
+    def offer(self, content: bytes, *recipients: bytes, sender: bytes = b"a@example.com") -> Answer:
+        """A whole transaction; the reply to its end."""
+        self.begin(sender, *recipients)
+        self.send(stuffed(content))
+        return self.reply()
 
     def finish(self) -> bytes:
         """Send no more; everything that still comes until the other end closes."""
@@ -135,6 +188,14 @@ class Peer:
             self._unread += octets
         line, _, self._unread = self._unread.partition(b"\r\n")
         return line + b"\r\n"
+
+
+def credulous_context() -> ssl.SSLContext:
+    """For a client that does not care whom it talks to."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def parse_replies(octets: bytes) -> list[Answer]:

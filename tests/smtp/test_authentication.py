@@ -363,6 +363,30 @@ def test_no_event_and_no_representation_shows_a_password(lines: list[str], rewri
             assert SECRET not in str(event)
 
 
+STRAY_ROWS = [
+    (["AUTH LOGIN", encoded(b"user"), encoded(SECRET.encode())], ["AUTH LOGIN", "***", "***"]),
+    (["AUTH LOGIN", "user", SECRET, "FOO"], ["AUTH LOGIN", "***", "***", "FOO"]),
+    (["AUTH PLAIN", f"\0user\0{SECRET}"], ["AUTH PLAIN", "***"]),
+    (["AUTH PLAIN", SECRET, "vrfy x", "FOO"], ["AUTH PLAIN", "***", "vrfy x", "FOO"]),
+    (["AUTH PLAIN", "NOOP", SECRET], ["AUTH PLAIN", "***"]),
+    (["AUTH PLAIN", "", SECRET, "FOO"], ["AUTH PLAIN", "***", "***", "FOO"]),
+    (["FOO", "AUTH", "FOO"], ["FOO", "AUTH", "***"]),
+]
+
+
+@pytest.mark.parametrize(("lines", "shown"), STRAY_ROWS)
+def test_what_is_said_to_an_auth_that_was_refused_is_not_shown(lines: list[str], shown: list[str]) -> None:
+    pair = SessionPair()
+    pair.send("".join(f"{line}\r\n" for line in lines).encode())
+    assert [event.command for event in pair.of_type(ReplyRefused)] == shown
+
+
+def test_what_follows_a_response_that_was_refused_is_not_shown() -> None:
+    pair = inside_tls()
+    pair.send(f"AUTH PLAIN\r\nuser\r\n{SECRET}\r\nNOOP\r\n".encode())
+    assert [event.command for event in pair.of_type(ReplyRefused)] == [MASKED, "***"]
+
+
 @pytest.mark.parametrize(
     ("line", "text"),
     [
