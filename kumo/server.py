@@ -11,10 +11,10 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
 
-from kumo.config import KeySource, LocalLogs
+from kumo.config import KeySource
 from kumo.egress import MaildirDeliverer
 from kumo.errors import ConfigError, KumoError
 from kumo.health import Admission, DiskMonitor
@@ -131,9 +131,7 @@ class Server:
         spool = self._open_spool(declarations, disk)
         stack.push_async_callback(spool.close)
         admission.spool_fault = lambda: spool.unhealthy_reason
-        logs = self._make_logs(declarations.local_logs)
-        logs.start()
-        stack.push_async_callback(logs.close)
+        logs, accounting_log = self._start_logs(declarations, stack)
         await disk.start()
         stack.push_async_callback(disk.stop)
         await memory.start()
@@ -147,7 +145,7 @@ class Server:
         watch_memory(self._metrics, memory)
         stack.push_async_callback(queues.shutdown)
         await self._start_http(declarations, admission, stack)
-        await self._start_listeners(declarations, admission, logs, spool, queues, stack)
+        await self._start_listeners(declarations, admission, logs, accounting_log, spool, queues, stack)
         self._inherited.close()
         admission.is_spool_ready = True
         await queues.start()
@@ -169,10 +167,17 @@ class Server:
         self._spool = Spool.open(by_name["data"], by_name["meta"], on_full=disk.mark_full)
         return self._spool
 
-    def _make_logs(self, configs: Sequence[LocalLogs]) -> Logs:
+    def _start_logs(self, declarations: Declarations, stack: AsyncExitStack) -> tuple[Logs, AccountingLog]:
+        # They make their folders, which must be there when the disks are first looked at.
         environment = os.environ
         node_id = find_node_id(environment.get("KUMO_NODE_ID"), environment.get("KUMO_NODE_ID_PATH"))
-        return Logs(configs, node_id, self._storage_events.should_log)
+        logs = Logs(declarations.local_logs, node_id, self._storage_events.should_log)
+        logs.start()
+        stack.push_async_callback(logs.close)
+        accounting_log = AccountingLog(declarations.acct_log)
+        accounting_log.start()
+        stack.push_async_callback(accounting_log.close)
+        return logs, accounting_log
 
     async def _start_http(
         self, declarations: Declarations, admission: Admission, stack: AsyncExitStack
@@ -187,13 +192,11 @@ class Server:
         declarations: Declarations,
         admission: Admission,
         logs: Logs,
+        accounting_log: AccountingLog,
         spool: Spool,
         queues: ScheduledQueues,
         stack: AsyncExitStack,
     ) -> None:
-        accounting_log = AccountingLog(declarations.acct_log)
-        accounting_log.start()
-        stack.push_async_callback(accounting_log.close)
         tls = TlsContexts(self._keys.load)
         stack.push_async_callback(tls.close)
         session_events = SessionEvents(self._engine)
@@ -215,12 +218,9 @@ class Server:
         for config in declarations.listeners:
             listener = EsmtpServer(config, partners, claim=self._inherited.claim)
             self._listeners.append(listener)
-            try:
-                await listener.start()
-            except BaseException:
-                for started in self._listeners:
-                    started.close()
-                raise
+            # Whatever fails from here on, nobody is let in any more.
+            stack.callback(listener.close)
+            await listener.start()
 
     # --- while it runs --------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from kumo.config import EsmtpListener, HttpListener, KeySource, parse_socket_add
 from kumo.keys import KeySources
 from kumo.listener import own_hostname, possible_parameters, tls_identity
 from kumo.policy import Declarations, Finding, Findings, PolicyEngine, Severity, declaration_problems
-from kumo.tls import check_identity
+from kumo.tls import check_identity, identity_key
 
 _STDOUT, _STDERR = 1, 2
 
@@ -129,9 +129,17 @@ def _check_addresses(declarations: Declarations, findings: Findings) -> None:
         *((_LISTENER, listener) for listener in declarations.listeners),
         *((_HTTP_LISTENER, listener) for listener in declarations.http_listeners),
     ]
+    # Where an address cannot be read the default stands in for it, which nobody asked for.
+    misread = [
+        declarations.places.get(id(listener))
+        for constructor, listener in listeners
+        if findings.has(declarations.places.get(id(listener)), constructor, "listen")
+    ]
     for constructor, listener in listeners:
         host, port = _endpoint(listener.listen)
         place = declarations.places.get(id(listener))
+        if place in misread:
+            continue
         for other_host, other_port, other_listen, other_place in taken:
             if port == other_port != 0 and _overlap(host, other_host):
                 where = f" at {other_place}" if other_place else ""
@@ -172,8 +180,7 @@ async def _check_keys(
     identities = {}
     for effective in possible_parameters(listener):
         identity = tls_identity(effective, own_hostname())
-        # Events may have arguments that have no hash.
-        identities[repr(identity)] = identity
+        identities[identity_key(identity)] = identity
     for identity in identities.values():
         for problem in await check_identity(keys.load, identity):
             findings.add(f"TLS: {problem}", place=place, constructor=_LISTENER)

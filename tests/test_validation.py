@@ -133,6 +133,26 @@ async def test_a_good_policy_is_valid(check: Check, tmp_path: Path) -> None:
                 ),
             ],
         ),
+        # The default that stands in for an address clashes with nothing.
+        (
+            init(
+                "kumo.start_esmtp_listener { listen = '127.0.0.1' }\n"
+                "kumo.start_esmtp_listener { listen = ':25' }\n"
+                "kumo.start_esmtp_listener { listen = '127.0.0.1:2025' }"
+            ),
+            [
+                "init.lua:4: kumo.start_esmtp_listener: `listen`: invalid socket address syntax `127.0.0.1`",
+                "init.lua:5: kumo.start_esmtp_listener: `listen`: invalid socket address syntax `:25`",
+            ],
+        ),
+        # What is to come yet hides nothing.
+        (
+            init("kumo.configure_log_hook { name = 'x' }\nkumo.start_esmtp_listener { bannner = 'x' }"),
+            [
+                "init.lua:4: kumo.configure_log_hook is not implemented in kumo",
+                "init.lua:5: kumo.start_esmtp_listener: unknown field `bannner`",
+            ],
+        ),
         # Events.
         (
             f"{GOOD}kumo.on('smtp_server_mail_form', function() end)",
@@ -257,6 +277,14 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             (
                 "via = {{ ['10.0.0.1'] = {{ peer = {{ ['10.0.0.0/8'] = {{ tls_certificate = '/nowhere.crt',"
                 " tls_private_key = '/nowhere.key' }} }} }} }}"
+            ),
+            2,
+        ),
+        # What no text shows tells keys apart all the same.
+        (
+            (
+                "tls_certificate = {{ key_data = 'no' }}, tls_private_key = '{one_key}',"
+                "peer = {{ any = {{ tls_certificate = {{ key_data = '-----BEGIN CERTIFICATE-----' }} }} }}"
             ),
             2,
         ),

@@ -4,6 +4,7 @@ from kumo.config.acct_log import AcctLog
 from kumo.config.cidr import CidrMap, CidrSet, IPAddress, parse_network, unmapped
 from kumo.config.duration import format_duration, parse_duration
 from kumo.config.esmtp_listener import BatchHandling, EsmtpListener, LineEndings, ListenerOverrides
+from kumo.config.hostname import check_hostname
 from kumo.config.http_listener import HttpListener
 from kumo.config.key_source import KeyData, KeyEvent, KeyFile, KeySource, KeyVault
 from kumo.config.kinds import Duration, Kind, Unsigned
@@ -60,6 +61,7 @@ __all__ = [
     "SpoolKind",
     "TraceHeaders",
     "Unsigned",
+    "check_hostname",
     "compile_template",
     "format_duration",
     "parse_duration",

@@ -45,7 +45,7 @@ class ListenerOverrides:
     }
     """What to say of keys that only the listener itself has, where the nearest name would mislead."""
 
-    hostname: str | None = None
+    hostname: Annotated[str | None, Kind.HOSTNAME] = None
     banner: str | None = None
     relay_hosts: Annotated[CidrSet | None, Kind.CIDR_LIST] = None
     client_timeout: Annotated[float | None, Kind.DURATION] = None
@@ -81,7 +81,7 @@ class EsmtpListener:
 
     listen: Annotated[str, Kind.SOCKET_ADDRESS] = "127.0.0.1:2025"
     """``IP:port``, ``[v6]:port`` or ``host:port``; port 0 takes any free one."""
-    hostname: str | None = None
+    hostname: Annotated[str | None, Kind.HOSTNAME] = None
     """Name in banner, EHLO reply, 421 texts and Received; None: the host's own name."""
     banner: str = "KumoMTA"
     """Text after the hostname in the 220 line."""

@@ -19,7 +19,7 @@ class HttpListener:
     NOT_IMPLEMENTED: ClassVar[frozenset[str]] = frozenset({"use_tls", "tls_certificate", "tls_private_key"})
 
     listen: Annotated[str, Kind.SOCKET_ADDRESS] = "127.0.0.1:8000"
-    hostname: str | None = None
+    hostname: Annotated[str | None, Kind.HOSTNAME] = None
     """None: the host's own name."""
     request_body_limit: Unsigned = 2097152
     """Octets of a request body."""

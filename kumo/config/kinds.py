@@ -27,6 +27,8 @@ class Kind(enum.Enum):
     """Table of string to JSON value, kept as a dict."""
     PROTOCOL = "a delivery protocol"
     """Table whose key names the protocol; becomes a ``QueueProtocol``."""
+    HOSTNAME = "a hostname"
+    """Text that may stand in replies and trace fields; kept as it is."""
     SOCKET_ADDRESS = "a socket address"
     """``host:port``; kept as text after its grammar was checked."""
     LISTENER_OVERRIDES = "a map of CIDR blocks"

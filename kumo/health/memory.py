@@ -16,6 +16,7 @@ import logging
 import sys
 from collections.abc import Callable
 
+from kumo.errors import ConfigError
 from kumo.health.memory_limits import MemorySample
 
 _log = logging.getLogger("kumod.health")
@@ -36,7 +37,7 @@ class MemoryMonitor:
     """Knows how much memory may still be used.
 
     Args:
-        sample: looks at memory once; called in a thread, may raise ``OSError``.
+        sample: looks at memory once; called in a thread, may fail.
         interval: seconds between two looks.
         release: gives unused memory back; called in that thread at each look that finds none left.
     """
@@ -71,10 +72,16 @@ class MemoryMonitor:
         return sys.maxsize if last is None else max(0, last.limits.soft - last.usage)
 
     def look(self) -> None:
-        """Look once; may block for some milliseconds. What cannot be looked at stays as it was."""
+        """Look once; may block for some milliseconds. What cannot be looked at stays as it was.
+
+        Raises:
+            ConfigError: somebody has set a limit that is none.
+        """
         try:
             found = self._sample()
-        except OSError as error:
+        except ConfigError:
+            raise
+        except Exception as error:  # noqa: BLE001 - psutil's are of many kinds, and the watch has to go on
             if not self._failed:
                 _log.error("unable to see how much memory is used: %s", error)
             self._failed = True

@@ -14,6 +14,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from kumo.config import KeyData, KeyEvent, KeyFile, KeySource, KeyVault
@@ -34,6 +35,8 @@ FAILURE_LIFETIME = 10.0
 """Seconds for which a failure is repeated without asking, where there is nothing to go on with."""
 
 MAX_SECRETS = 128
+
+_THREADS = 4
 
 
 class _Entry:
@@ -57,7 +60,8 @@ class KeySources:
         environment: where ``VAULT_ADDR``, ``VAULT_TOKEN``, ``VAULT_NAMESPACE``, ``VAULT_CACERT`` and
             ``VAULT_CAPATH`` are looked up.
         now: seconds of a clock that never goes back.
-        to_thread: runs what blocks.
+        to_thread: runs what blocks; None: threads of its own, so that a Vault which does not answer keeps
+            nobody else's work waiting.
         vault_timeout: seconds within which Vault must have answered.
 
     Source: KumoMTA manual, KeySource.
@@ -69,6 +73,7 @@ class KeySources:
         "_environment",
         "_flights",
         "_now",
+        "_threads",
         "_to_thread",
         "_vault_timeout",
     )
@@ -79,13 +84,15 @@ class KeySources:
         *,
         environment: Mapping[str, str] = os.environ,
         now: Callable[[], float] = time.monotonic,
-        to_thread: Callable[..., Awaitable[Any]] = asyncio.to_thread,
+        to_thread: Callable[..., Awaitable[Any]] | None = None,
         vault_timeout: float = 10.0,
     ) -> None:
         self._call_event = call_event
         self._environment = environment
         self._now = now
-        self._to_thread = to_thread
+        # No thread begins before there is something to read.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="kumod-keys")
+        self._to_thread = to_thread or self._in_thread
         self._vault_timeout = vault_timeout
         self._entries: dict[VaultSecret, _Entry] = {}
         self._flights: set[asyncio.Task[None]] = set()
@@ -117,6 +124,10 @@ class KeySources:
             flight.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
         self._entries.clear()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     async def _call(self, source: KeyEvent) -> bytes:
         name = source.event_name

@@ -32,6 +32,9 @@ from kumo.tls import TlsContexts
 if TYPE_CHECKING:
     from kumo.listener.esmtp_protocol import EsmtpProtocol
 
+_MOST_SERVICES = 1024
+"""Local addresses that are counted each for itself: PROXY headers and XCLIENT may name any number."""
+
 _MOST_SETTINGS = 1024
 """Sets of parameters that are kept; a configuration with more of them works some out anew."""
 
@@ -155,9 +158,14 @@ class ListenerContext:
         return SessionSettings(merge(settings.listener, blocks), own_hostname(), self._read_buffer)
 
     def service_of(self, via: str) -> str:
-        """The label ``service`` that counts what came in at a local address, given as ``IP:port``."""
+        """The label ``service`` that counts what came in at a local address, given as ``IP:port``.
+
+        It ends in ``:other`` for addresses beyond the first ``_MOST_SERVICES``.
+        """
         service = self._services.get(via)
         if service is None:
+            if len(self._services) >= _MOST_SERVICES:
+                return f"{ESMTP_LISTENER}:other"
             service = self._services[via] = f"{ESMTP_LISTENER}:{via}"
         return service
 

@@ -301,7 +301,7 @@ class EsmtpProtocol(ChangingConnection):
             return
         rejections = self._context.metrics.smtp_server_rejections
         rejections[TOTAL] += 1
-        rejections[self._connection.via] += 1
+        rejections[self._service.removeprefix(f"{ESMTP_LISTENER}:")] += 1
         self._context.rejection_log.log_rejection(
             self._connection, reply, event.command, event.sender, event.recipient
         )
@@ -350,6 +350,9 @@ class EsmtpProtocol(ChangingConnection):
         if start.early:
             session.receive_data(start.early, now)
         self._pump(now)
+        if start.early and not session.is_reading:
+            # That may be more than one read, and a session keeps but one while it waits.
+            self._hold_back()
 
     # --- verdicts ---------------------------------------------------------------------------------
 

@@ -138,7 +138,10 @@ class TimedConnection(asyncio.BufferedProtocol):
         elif self._may_linger and not self._has_eof:
             self._linger_until = now + LINGER
             self._let_go_on()
-            transport.write_eof()
+            try:
+                transport.write_eof()
+            except OSError:
+                transport.abort()  # asyncio's: reset, and we have not been told yet
             self._look_again_after(LINGER)
         else:
             transport.close()

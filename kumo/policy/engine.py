@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
+from weakref import WeakValueDictionary
 
 from kumo.config import KeySource
 from kumo.errors import KeySourceError, KumoError
@@ -18,6 +19,7 @@ from kumo.maybe_awaitable import MaybeAwaitable, is_awaitable
 from kumo.message import SpoolIdSource
 from kumo.policy.api import ALL_FUNCTIONS
 from kumo.policy.bindings import ContentLoader
+from kumo.policy.domain_files import DomainFiles
 from kumo.policy.events import KNOWN_EVENTS, nearest_event, unfired_event_warning, unknown_event_warning
 from kumo.policy.findings import Findings, Severity
 from kumo.policy.handler import Handler
@@ -64,6 +66,8 @@ class PolicyEngine:
         """Handlers by event name; look one up for each event, as a reload replaces them."""
         self.findings: Findings | None = None
         """What validating has found; None while the policy serves."""
+        self.domain_files: MutableMapping[str, DomainFiles] = WeakValueDictionary()
+        """Files that some Lua state has open, by what was asked for."""
         self._load_key = load_key
         self._memo_caches = MemoCaches()
         self._surroundings = Surroundings(
@@ -84,6 +88,11 @@ class PolicyEngine:
         self._replacement: asyncio.Handle | None = None
         self._backoff = Backoff()
         self._warned: set[str] = set()
+
+    @property
+    def config_epoch(self) -> int:
+        """Counts how often the configuration has changed."""
+        return self._memo_caches.epoch
 
     # --- start ----------------------------------------------------------------------------------
 
@@ -139,11 +148,11 @@ class PolicyEngine:
         return findings
 
     def call(self, event: str, *arguments: Any) -> MaybeAwaitable[Any]:
-        """Fire an event that takes scalars only.
+        """Fire an event that takes no objects.
 
         Args:
             event: its name.
-            arguments: scalars; text as Unicode.
+            arguments: JSON-able values; text as Unicode.
 
         Returns:
             As ``Handler.run``; None when there is no handler.
@@ -155,8 +164,7 @@ class PolicyEngine:
         handler = self.handlers.get(event)
         if handler is None:
             return None
-        octets = (octets_of(value) if type(value) is str else value for value in arguments)
-        return handler.run(None, None, *octets)
+        return handler.run(None, None, *map(handler.state.to_lua, arguments))
 
     def handler_as(self, event: str, shape: str) -> Handler | None:
         """The handler of an event whose name the policy chose.

@@ -83,10 +83,7 @@ class Findings:
         """
         if place is None and (match := _PLACED.match(message)):
             place, message = match[1], message[match.end() :]
-        source, line = _split(place)
-        if source is not None and source.startswith(_SHORTENED):
-            tail = source.removeprefix(_SHORTENED)
-            source = self._script if self._script.endswith(tail) else source
+        source, line = self._split(place)
         finding = Finding(
             severity=severity,
             message=message.partition("\n")[0],
@@ -97,6 +94,17 @@ class Findings:
             hint=hint,
         )
         self._found.setdefault(finding)
+
+    def has(self, place: str | None, constructor: str, key: str) -> bool:
+        """Whether something has been said of a parameter of the call at a place.
+
+        Args:
+            place: as for ``add``.
+            constructor: as for ``Finding``.
+            key: as for ``Finding``.
+        """
+        where = (*self._split(place), constructor, key)
+        return any((found.source, found.line, found.constructor, found.key) == where for found in self._found)
 
     def add_error(self, error: KumoError) -> None:
         """Note an error in place of raising it."""
@@ -116,9 +124,12 @@ class Findings:
             self._found, key=lambda found: (found.source is None, found.source or "", found.line or 0)
         )
 
-
-def _split(place: str | None) -> tuple[str | None, int | None]:
-    if place is None:
-        return None, None
-    source, colon, line = place.rpartition(":")
-    return (source, int(line)) if colon and line.isdigit() else (place, None)
+    def _split(self, place: str | None) -> tuple[str | None, int | None]:
+        if place is None:
+            return None, None
+        source, colon, line = place.rpartition(":")
+        if not (colon and line.isdigit()):
+            return place, None
+        if source.startswith(_SHORTENED) and self._script.endswith(source.removeprefix(_SHORTENED)):
+            source = self._script
+        return source, int(line)

@@ -35,6 +35,7 @@ from kumo.config import (
     QueueProtocol,
     ReportHandling,
     SmtpProtocol,
+    check_hostname,
     parse_duration,
     parse_socket_address,
     parse_throttle,
@@ -330,6 +331,12 @@ def _read_min_free(value: Any) -> MinFree:
     raise _invalid_type(value, "a percentage or a number")
 
 
+def _read_hostname(value: Any) -> str:
+    text = _read_text(value)
+    check_hostname(text)
+    return text
+
+
 def _read_socket_address(value: Any) -> str:
     text = _read_text(value)
     parse_socket_address(text)
@@ -419,6 +426,7 @@ _KINDS: Mapping[Kind, Reader] = {
     Kind.KEY_SOURCE: _read_key_source,
     Kind.JSON_MAP: functools.partial(_read_map, _read_any),
     Kind.SOCKET_ADDRESS: _read_socket_address,
+    Kind.HOSTNAME: _read_hostname,
     Kind.THROTTLE: _read_throttle,
     Kind.PROTOCOL: _read_protocol,
     Kind.LISTENER_OVERRIDES: _read_listener_overrides,

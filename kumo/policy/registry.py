@@ -6,13 +6,14 @@ Each module of ``kumo/policy/api`` decorates its functions with ``host_function`
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from kumo._version import KUMOMTA_VERSION, __version__
 from kumo.config import AcctLog, EsmtpListener, HttpListener, KeySource, LocalLogs, Spool
 from kumo.errors import ConfigError
+from kumo.policy.domain_files import DomainFiles
 from kumo.policy.findings import Findings
 
 VERSION = f"{KUMOMTA_VERSION}-kumo.{__version__}"
@@ -69,6 +70,14 @@ class EngineSide(Protocol):
     @property
     def findings(self) -> Findings | None:
         """Where problems go instead of being raised; None unless the policy is only validated."""
+
+    @property
+    def config_epoch(self) -> int:
+        """Counts how often the configuration has changed."""
+
+    @property
+    def domain_files(self) -> MutableMapping[str, DomainFiles]:
+        """Files that some Lua state has open, by what was asked for."""
 
     def load_key(self, source: KeySource) -> Awaitable[bytes]:
         """Get the octets of a key."""

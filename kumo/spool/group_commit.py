@@ -1,11 +1,11 @@
 """Stores and removes a batch of messages with as few barriers as there can be.
 
 The order is the promise. Contents and metas are written under temporary names; with ``flush`` they
-become durable; contents get their names, then metas (or, for a transaction of several messages, its
-manifest); with ``flush`` the names become durable; only then do the callers hear of it. Whatever fails
-is taken back, and of the batch only the messages of that one call are, unless a barrier failed: it
-speaks for all of them. A bug met on the way is such a failure too. It runs in the writer's thread and
-knows nothing of threads or loops.
+become durable; contents get their names, then metas (or, for a transaction of several messages and for
+new content of a stored one, its manifest); with ``flush`` the names become durable; only then do the
+callers hear of it. Whatever fails is taken back, and of the batch only the messages of that one call are,
+unless a barrier failed: it speaks for all of them. A bug met on the way is such a failure too. It runs in
+the writer's thread and knows nothing of threads or loops.
 """
 
 from __future__ import annotations
@@ -189,13 +189,13 @@ class GroupCommit:
                     self._data.discard(data_temporary)
                 raise
             request.placements.append(Placement(entry.id, entry.is_update, meta_temporary, data_temporary))
-        if len(request.entries) > 1:
+        if len(request.entries) > 1 or any(map(_replaces_content, request.placements)):
             manifest = encode_manifest(request.placements)
             request.manifest_temporary = self._meta.stage(request.entries[0].id, (manifest,))
 
     def _place(self, request: StoreRequest) -> None:
         for placement in request.placements:
-            if placement.data_temporary is not None:
+            if placement.data_temporary is not None and not placement.is_update:
                 self._data.place(placement.data_temporary, placement.id)
         if request.manifest_temporary is None:
             for placement in request.placements:
@@ -210,6 +210,9 @@ class GroupCommit:
         if manifest is None:
             return
         for placement in request.placements:
+            # Not before the manifest: the meta that is there belongs to the content that is there.
+            if placement.data_temporary is not None and placement.is_update:
+                self._data.place(placement.data_temporary, placement.id)
             self._meta.place(placement.meta_temporary, placement.id)
         self._settling.append(manifest)
         if self._meta.barrier is None:
@@ -255,3 +258,8 @@ class GroupCommit:
         if undo is not None:
             with contextlib.suppress(OSError):
                 self._files.unlink(undo)
+
+
+def _replaces_content(placement: Placement) -> bool:
+    """Whether a crash between two names would leave a stored message with new content and its old meta."""
+    return placement.is_update and placement.data_temporary is not None

@@ -3,8 +3,9 @@
 A transaction's metas become entries one rename at a time, and kill -9 may come between two. So its
 manifest, which names all temporary files, gets its name first: from then on the transaction is
 committed, and ``recover`` finishes what is missing. A transaction that has to be taken back after that
-point has its manifest renamed to ``….undo`` before anything is removed. A single message needs none of
-this: the rename of its meta is its commit. Called by ``GroupCommit`` and, at the start, by the facade.
+point has its manifest renamed to ``….undo`` before anything is removed. A single new message needs none
+of this: the rename of its meta is its commit. One whose content is replaced needs it: content and meta
+change together. Called by ``GroupCommit`` and, at the start, by the facade.
 """
 
 from __future__ import annotations

@@ -109,6 +109,9 @@ async def start_server_tls(
     Raises:
         TlsError: the handshake failed; the connection is closed, and the text says why.
     """
+    if transport.is_closing():
+        # A handshake would never end: neither loop tells of a loss that came before it, nor ends it in time.
+        raise TlsError("TLS handshake failed: the connection was closed")
     timeout = max(handshake_timeout, _SHORTEST_TIMEOUT)
     loop = asyncio.get_running_loop()
     with LastWord(transport) as last_word:

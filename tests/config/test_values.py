@@ -18,6 +18,7 @@ from kumo.config import (
     MinFree,
     RecordParameters,
     TraceHeaders,
+    check_hostname,
     parse_socket_address,
     parse_throttle,
 )
@@ -171,6 +172,19 @@ def test_zstd_levels_past_the_bounds_are_refused(level: int) -> None:
         LocalLogs(log_dir="/x", compression_level=level)
     with pytest.raises(ValueError, match=f"^invalid value: integer `{level}`, expected a zstd level"):
         AcctLog(log_dir="/x", compression_level=level)
+
+
+@pytest.mark.parametrize("name", ["mx", "mx.example.com", "mäil.example", "[192.0.2.1]", "a_b", "x" * 255])
+def test_a_hostname_that_fits_a_line_is_taken(name: str) -> None:
+    check_hostname(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a b", "a\tb", "a\r\nb", "a\n", "a\0", "\x7f", "a\x85", "a\udcff", "x" * 256, "ä" * 128]
+)
+def test_a_hostname_that_breaks_a_line_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^invalid hostname '"):
+        check_hostname(name)
 
 
 def test_secrets_are_not_in_a_repr() -> None:

@@ -30,12 +30,12 @@ UNLIMITED = resource.RLIM_INFINITY
 class Memory:
     """Says one usage after the other, the last one again and again; the soft limit is 100 MiB."""
 
-    def __init__(self, *mebibytes: float | OSError) -> None:
+    def __init__(self, *mebibytes: float | Exception) -> None:
         self._found = list(mebibytes)
 
     def __call__(self) -> MemorySample:
         current = self._found.pop(0) if len(self._found) > 1 else self._found[0]
-        if isinstance(current, OSError):
+        if isinstance(current, Exception):
             raise current
         return MemorySample(int(current * MIB), MemoryLimits(hard=200 * MIB, soft=100 * MIB, low=80 * MIB))
 
@@ -181,8 +181,8 @@ def test_a_change_is_counted_and_logged_once_and_memory_given_back_at_each_look(
     ]
 
 
-def test_what_cannot_be_looked_at_stays_as_it_was(caplog: pytest.LogCaptureFixture) -> None:
-    gone = OSError(24, "Too many open files")
+@pytest.mark.parametrize("gone", [OSError(24, "Too many open files"), psutil.NoSuchProcess(1)])
+def test_what_cannot_be_looked_at_stays_as_it_was(caplog: pytest.LogCaptureFixture, gone: Exception) -> None:
     monitor = MemoryMonitor(Memory(gone, gone, 120, gone), release=lambda: None)
     monitor.look()
     monitor.look()

@@ -168,3 +168,17 @@ def test_less_room_than_asked_for_sheds_at_the_banner(tmp_path: Path) -> None:
             assert (answer.code, answer.read()) == (503, b"storage is too full")
         assert daemon.stop() == 0
         assert "too full" in "".join(daemon.lines)
+
+
+def test_folders_of_logs_are_there_when_the_disks_are_first_looked_at(tmp_path: Path) -> None:
+    policy = """
+kumo.on('init', function()
+  spools(false)
+  logs()
+  kumo.aaa.configure_acct_log { log_dir = var .. '/acct', min_free_space = '0%', min_free_inodes = '0%' }
+  kumo.start_esmtp_listener { listen = '127.0.0.1:0' }
+end)
+"""
+    with Kumod(tmp_path, policy) as daemon:
+        daemon.wait_for_line("spool enumeration complete")
+        assert not [line for line in daemon.lines if "unable to see" in line]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,16 @@ async def test_a_file_is_read_anew_each_time(tmp_path: Path) -> None:
     assert await sources.load(KeyFile(str(path))) == b"\x00old\xff"
     path.write_bytes(b"new")
     assert await sources.load(KeyFile(str(path))) == b"new"
+
+
+async def test_what_blocks_has_threads_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Vault that does not answer must not keep the disks' monitors waiting, who use the loop's threads."""
+    monkeypatch.setattr(
+        "kumo.keys.key_sources.read_key_file", lambda _path: threading.current_thread().name.encode()
+    )
+    sources = KeySources(no_event)
+    assert (await sources.load(KeyFile("key.pem"))).startswith(b"kumod-keys")
+    await sources.close()
 
 
 def absent(_: Path) -> None:

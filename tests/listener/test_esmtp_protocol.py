@@ -221,6 +221,17 @@ async def test_hanging_up_lingers_for_two_seconds_at_most(bench: Bench) -> None:
     assert bench.transport.ending == "aborted"
 
 
+async def test_lingering_on_a_connection_that_was_reset(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_eof() -> None:
+        raise OSError(107, "Transport endpoint is not connected")
+
+    monkeypatch.setattr(bench.transport, "write_eof", write_eof)
+    bench.protocol.shut_down()
+    assert bench.transport.ending == "aborted"
+
+
 async def test_peer_that_closes_ends_the_lingering(bench: Bench) -> None:
     bench.protocol.shut_down()
     assert bench.protocol.eof_received() is False

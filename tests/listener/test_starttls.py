@@ -14,7 +14,7 @@ from kumo.config import CidrMap, KeyData, KeyFile, ListenerOverrides
 from kumo.errors import TlsError
 from kumo.message import AuthInfo, Connection
 from kumo.smtp import Reply
-from tests.listener.fakes import Client, Gate, House, trusting_context, until
+from tests.listener.fakes import PATIENCE, Client, Gate, House, trusting_context, until
 
 SHORT = 0.2
 TROUBLE = "421 4.3.0 mx.example.com technical difficulties"
@@ -264,6 +264,20 @@ async def test_peer_that_closes_its_side_with_starttls_is_let_go_of(house: House
     await until(lambda: server.session_count == 0)
 
 
+async def test_connection_that_is_lost_before_the_handshake_begins(house: House) -> None:
+    """Nothing tells a handshake that begins afterwards: it would keep session and descriptor for ever."""
+    house.policy.rewrites_replies = True
+    server = await house.start()
+    client = await house.greeted(server)
+    (session,) = server._context.sessions  # type: ignore[union-attr]
+    house.policy.answers["rewrite_response"] = lambda *_: session.abort()
+    client.send(b"STARTTLS\r\n")
+    assert await client.rest() == b""
+    await until(lambda: server.session_count == 0)
+    assert house.metrics.connection_count["esmtp_listener"] == 0
+    assert _handshakes() == set()
+
+
 @pytest.mark.parametrize("how", ["shut_down", "close"])
 async def test_end_of_the_daemon_during_a_handshake(house: House, how: str) -> None:
     server = await house.start()
@@ -432,6 +446,62 @@ async def test_plaintext_inside_tls_is_not_read(house: House) -> None:
     assert b"250" not in await _rest_or_reset(client)
     await until(lambda: server.session_count == 0)
     assert house.receiver.received == []
+
+
+async def test_many_commands_that_come_with_the_handshake(house: House) -> None:
+    """More than a session keeps while it waits: the rest has to stay where it is."""
+    gate = Gate()
+    house.policy.answers["mail_from"] = gate
+    server = await house.start()
+    client = await house.greeted(server)
+    (session,) = server._context.sessions  # type: ignore[union-attr]
+    assert await client.say("STARTTLS") == "220 Ready to Start TLS"
+    tls = await _shake_hands_with(client, b"MAIL FROM:<>\r\n" + b"NOOP\r\n" * 60000 + b"QUIT\r\n")
+    await gate.wait_until_asked()
+    await until(lambda: session._is_held_back)
+    gate.answer.set_result(None)
+    replies = await _read_all(client, *tls)
+    assert replies.count(b"the goggles do nothing") == 60000
+    assert replies.endswith(b"fish!\r\n")
+
+
+_Tls = tuple[ssl.SSLObject, ssl.MemoryBIO]
+
+
+async def _shake_hands_with(client: Client, commands: bytes) -> _Tls:
+    """A handshake with commands in the last of its segments."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = trusting_context().wrap_bio(incoming, outgoing)
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                tls.do_handshake()
+            except ssl.SSLWantReadError:
+                client.send(outgoing.read())
+                incoming.write(await client.reader.read(65536))
+            else:
+                break
+    while commands:
+        commands = commands[tls.write(commands) :]
+    client.send(outgoing.read())
+    return tls, incoming
+
+
+async def _read_all(client: Client, tls: ssl.SSLObject, incoming: ssl.MemoryBIO) -> bytes:
+    """What the server sends until it says goodbye."""
+    replies = bytearray()
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                octets = tls.read(65536)
+            except ssl.SSLWantReadError:
+                incoming.write(await client.reader.read(65536))
+            except ssl.SSLZeroReturnError:
+                return bytes(replies)
+            else:
+                if not octets:
+                    return bytes(replies)
+                replies += octets
 
 
 async def test_large_message(house: House) -> None:

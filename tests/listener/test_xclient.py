@@ -109,6 +109,22 @@ async def test_messages_are_counted_by_the_new_address(house: House) -> None:
     assert house.metrics.total_messages_received["esmtp_listener:127.0.0.9:25"] == 1
 
 
+async def test_addresses_that_are_counted_are_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kumo.listener.context._MOST_SERVICES", 2)
+    client = await trusted(house, relay_hosts=CidrSet.parse(["any"]))
+    for number in range(1, 5):
+        await client.say(f"XCLIENT DESTADDR=192.0.2.{number} DESTPORT=25")
+        assert await client.say("RCPT TO:<b@example.org>") == "503 5.5.0 MAIL FROM must be issued first"
+        await client.deliver(b"x\r\n")
+    received, refused = house.metrics.total_messages_received, house.metrics.smtp_server_rejections
+    assert received == {
+        "esmtp_listener": 4,
+        "esmtp_listener:192.0.2.1:25": 1,
+        "esmtp_listener:other": 3,
+    }
+    assert refused == {"total": 4, "192.0.2.1:25": 1, "other": 3}
+
+
 @pytest.mark.parametrize(
     ("command", "reply"),
     [

@@ -138,11 +138,21 @@ def test_ten_thousand_parts_cost_thirty_two() -> None:
 
 def test_parts_are_found_no_further_than_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[bytes] = []
-    monkeypatch.setattr(multipart, "media_type", read.append)
+    monkeypatch.setattr(multipart, "first_field", lambda section, _name: read.append(section))
     parts = direct_parts(HEAD + b"--b\r\nA: b\r\n\r\nx\r\n" * 30, "b")
     next(parts)
     next(parts)
     assert read == [b"A: b\r\n"] * 2
+
+
+def test_the_parameters_of_parts_are_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(multipart, "media_type")
+    content = HEAD + b"--b\r\nContent-Type: a/b;" + b"c=d;" * 900 + b"\r\n\r\nx\r\n--b--"
+    assert bodies(content) == [("a/b", b"x\r\n")]
+
+
+def test_a_part_with_malformed_parameters_has_no_name() -> None:
+    assert bodies(HEAD + b"--b\r\nContent-Type: a/b; c=(\r\n\r\nx\r\n--b--") == [("", b"x\r\n")]
 
 
 @pytest.mark.parametrize(("lines", "found"), [(198, True), (199, False), (100_000, False)])
@@ -164,7 +174,7 @@ def test_a_part_that_no_delimiter_ends_within_a_mebibyte_is_cut(size: int, is_wh
 
 def test_only_the_beginning_of_a_part_is_searched_for_its_type(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[bytes] = []
-    monkeypatch.setattr(multipart, "media_type", read.append)
+    monkeypatch.setattr(multipart, "first_field", lambda section, _name: read.append(section))
     content = HEAD + (b"--b\r\n" + b"A: b\r\n" * 100_000) * 3
     assert [part.name for part in direct_parts(content, "b")] == [""] * len(bodies(content))
     assert sum(map(len, read)) <= 3 * 8 * 1024

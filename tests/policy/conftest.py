@@ -10,6 +10,7 @@ from lupa.lua54 import LuaRuntime
 
 from kumo.config import KeySource
 from kumo.policy.api import ALL_FUNCTIONS
+from kumo.policy.domain_files import DomainFiles
 from kumo.policy.findings import Findings
 from kumo.policy.octets import octets_of
 from kumo.policy.registry import Declarations, PolicyContext
@@ -26,6 +27,7 @@ class BareLua:
         self.warnings: dict[str, str] = {}
         self.objects: list[tuple[str, object, Mapping[str, Any], Any]] = []
         self.epochs = 0
+        self.domain_files: dict[str, DomainFiles] = {}
         self.findings: Findings | None = None
         self.keys: dict[KeySource, bytes] = {}
         self.declarations = Declarations()
@@ -33,6 +35,10 @@ class BareLua:
         self.functions = {
             name: function for function in ALL_FUNCTIONS for name in (function.name, *function.aliases)
         }
+
+    @property
+    def config_epoch(self) -> int:
+        return self.epochs
 
     def value(self, expression: str) -> Any:
         """A Lua value."""

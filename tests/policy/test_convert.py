@@ -541,6 +541,13 @@ def test_the_error_names_script_constructor_parameter_and_table(lua: Any) -> Non
     )
 
 
+@pytest.mark.parametrize("dataclass_type", [EsmtpListener, ListenerOverrides, HttpListener])
+def test_a_hostname_is_one_word(lua: Any, dataclass_type: type[Any]) -> None:
+    error = problem(lua, dataclass_type, "{ hostname = 'mx\\r\\nX-Evil: 1' }")
+    assert detail(error).startswith("invalid hostname 'mx\\r\\nX-Evil: 1': ")
+    assert "in `hostname`" in (error.hint or "")
+
+
 @pytest.mark.parametrize(
     ("key", "meant"),
     [("host_name", "hostname"), ("Banner", "banner"), ("relay_host", "relay_hosts"), ("peers", "peer")],

@@ -7,6 +7,8 @@ import os
 import pwd
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,16 +88,12 @@ def run(folder: Path, user: str = USER, before: str = "") -> dict[str, Any]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder of the user's, in one that others cannot enter."""
+def folder() -> Iterator[Path]:
+    """A folder of the user's. Not below pytest's own, which each run of pytest closes to others anew."""
     account = pwd.getpwnam(USER)
-    made = tmp_path / "spool"
-    made.mkdir()
-    os.chown(made, account.pw_uid, account.pw_gid)
-    for parent in [tmp_path, *tmp_path.parents]:
-        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
-    return made
+    with tempfile.TemporaryDirectory(prefix="kumo-test-") as made:
+        os.chown(made, account.pw_uid, account.pw_gid)
+        yield Path(made)
 
 
 @needs_root

@@ -98,3 +98,22 @@ def test_a_transaction_killed_at_any_call_is_there_as_a_whole_or_not_at_all(
     assert survived == sorted(survived)
     assert survived.count(False) > 10
     assert survived.count(True) > 3
+
+
+@pytest.mark.parametrize("options", [(), ("flush",)], ids=["plain", "flush"])
+def test_content_and_meta_of_a_stored_message_change_together(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    process = victim(str(tmp_path), "each", "replace", *options)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    states = []
+    for number, line in enumerate(output.splitlines()):
+        spool_id, _ = line.split()
+        root = tmp_path / str(number)
+        message = asyncio.run(messages_of(root))[spool_id]
+        assert message.content.endswith(message.meta["n"].encode())
+        assert [name for name in entry_files(root) if "/quarantine/" not in name] == files_of(message)
+        states.append(message.meta["n"])
+    assert states == sorted(states)
+    assert {*states} == {"1", "2"}

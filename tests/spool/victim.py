@@ -3,7 +3,8 @@
 ``python -m tests.spool.victim ROOT stream [flush]`` prints ``{id} {digest}`` once a message is stored.
 ``python -m tests.spool.victim ROOT each [flush] [update]`` stores three messages in one call, in a process
 of its own for each file operation that takes, which kills itself there; ROOT/0, ROOT/1 … are the spools.
-Each prints its ids and the signal that ended it; the last one, which nothing ends, 0.
+Each prints its ids and the signal that ended it; the last one, which nothing ends, 0. With ``replace`` it
+stores one message, and again with other content and meta.
 """
 
 from __future__ import annotations
@@ -48,12 +49,15 @@ async def stream(root: Path, *, flush: bool) -> None:
     await asyncio.gather(*map(session, range(4)))
 
 
-def kill_at_each_call(root: Path, *, flush: bool, update: bool) -> None:
+def kill_at_each_call(root: Path, *, flush: bool, update: bool, replace: bool) -> None:
     for number in range(1000):
         sys.stdout.flush()
         child = os.fork()
         if child == 0:
-            store_three(root / str(number), number, flush=flush, update=update)
+            if replace:
+                store_one_twice(root / str(number), number, flush=flush)
+            else:
+                store_three(root / str(number), number, flush=flush, update=update)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         sys.stdout.write(f"{os.WTERMSIG(status)}\n")
@@ -78,12 +82,27 @@ def store_three(root: Path, number: int, *, flush: bool, update: bool) -> None:
     stores.store(messages)
 
 
+def store_one_twice(root: Path, number: int, *, flush: bool) -> None:
+    files = InstrumentedFiles()
+    stores = Stores(root, flush=flush, files=files)
+    message = make_message(spool_id=new_id(1.7e9), meta={"n": "1"}, body=b"1")
+    stores.store([message])
+    message.is_stored = True
+    sys.stdout.write(f"{message.id} ")
+    sys.stdout.flush()
+    message.set_content(b"2")
+    message.meta["n"] = "2"
+    files.calls.clear()
+    files.before = killing_at(number)
+    stores.store([message])
+
+
 def main(root: Path, mode: str, *options: str) -> None:
     flush = "flush" in options
     if mode == "stream":
         asyncio.run(stream(root, flush=flush))
     else:
-        kill_at_each_call(root, flush=flush, update="update" in options)
+        kill_at_each_call(root, flush=flush, update="update" in options, replace="replace" in options)
 
 
 if __name__ == "__main__":

@@ -168,7 +168,7 @@ def _made(
     if value is None:
         # Noted; the handler goes on with what an empty table makes.
         return context.new_object(kind, dataclass_type(), {})
-    return context.new_object(kind, value, _shown_fields(value, given))
+    return context.new_object(kind, value, shown_fields(value, given))
 
 
 def declared(
@@ -209,7 +209,8 @@ def declared(
     return value
 
 
-def _shown_fields(value: QueueConfig | ListenerDomain, given: dict[str, Any]) -> dict[str, Any]:
+def shown_fields(value: QueueConfig | ListenerDomain, given: dict[str, Any]) -> dict[str, Any]:
+    """What Lua sees of an object: the parameters that were given, durations and choices in words."""
     durations = _DURATIONS[type(value)]
     shown = {}
     for name, item in given.items():

@@ -52,7 +52,7 @@ def json_load(context: PolicyContext, path: str) -> Any:
     Raises:
         CallError: ``reading file PATH: …`` or ``parsing PATH as json: …``.
     """
-    return context.to_lua(_parse_json(_read_file(path), f"parsing {path} as json"))
+    return context.to_lua(load_json(path))
 
 
 @lua_function("serde.json_encode", ANYTHING, aliases=("json_encode",))
@@ -94,7 +94,7 @@ def toml_load(context: PolicyContext, path: str) -> Any:
     Raises:
         CallError: ``reading file PATH: …`` or ``parsing PATH as toml: …``.
     """
-    return context.to_lua(_parse_toml(_read_file(path), f"parsing {path} as toml"))
+    return context.to_lua(load_toml(path))
 
 
 @lua_function("serde.toml_encode", ANYTHING, aliases=("toml_encode",))
@@ -130,6 +130,24 @@ def toml_encode_pretty_compact(_context: PolicyContext, value: Any) -> str:
     """
     text = _toml_text(_sorted(_toml_tree(value)))
     return octets_of(_TOML_ARRAY.sub(_on_one_line_if_short, text))
+
+
+def load_json(path: str) -> Any:
+    """The value in a JSON file; may be called by any thread.
+
+    Raises:
+        CallError: as ``json_load``.
+    """
+    return _parse_json(_read_file(path), f"parsing {path} as json")
+
+
+def load_toml(path: str) -> Any:
+    """The table in a TOML file; may be called by any thread.
+
+    Raises:
+        CallError: as ``toml_load``.
+    """
+    return _parse_toml(_read_file(path), f"parsing {path} as toml")
 
 
 def _read_file(path: str) -> str:

@@ -220,13 +220,18 @@ function bridge.load_script(path)
   local chunk, reason = loadfile(path, 't')
   if not chunk then return false, reason end
   sethook(look_at_clock, '', SLICE)
+  -- Here, where an error of the hook cannot meet its next one: what follows must not be stopped as well.
+  local function explain_end(e)
+    sethook()
+    return explain(e)
+  end
   local function done(ok, ...)
     sethook()
     abandon_flights(OWN, stopped)
     if not ok and stopped then return false, stopped end
     return ok, ...
   end
-  return done(xpcall(chunk, explain))
+  return done(xpcall(chunk, explain_end))
 end
 
 function bridge.current_event() return current_event end

@@ -80,7 +80,8 @@ local Flight = { __metatable = false }
 
 function Flight.__close(flight, problem)
   flight.others[flight.number] = nil
-  if type(problem) == 'table' or type(problem) == 'function' then problem = tostring(problem) end
+  local kind = type(problem)
+  if kind == 'table' or kind == 'function' or kind == 'thread' then problem = tostring(problem) end
   abandon(flight.number, problem)
 end
 

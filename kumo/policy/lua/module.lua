@@ -31,9 +31,13 @@ end
 
 function bridge.install(name, fn, is_scalar_only) put(name, (is_scalar_only and direct or wrap)(fn)) end
 
--- A name that KumoMTA has and we do not, yet: an error when it is called, not when it is read.
+-- A name that KumoMTA has and we do not, yet: an error when it is called, not when it is read. Validating goes
+-- on behind one that only declares: it hides no other mistake.
 function bridge.install_missing(name, problem)
-  put(name, function() fail(problem) end)
+  local only_declares = name:find '^configure_' or name:find '^start_'
+  put(name, function()
+    if only_declares and _VALIDATING_CONFIG then kumo.validation_failed(problem) else fail(problem) end
+  end)
 end
 
 function bridge.install_missing_method(name, problem)

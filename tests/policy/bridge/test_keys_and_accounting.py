@@ -47,6 +47,11 @@ async def test_a_key_comes_as_octets(make_policy: MakePolicy, source: str, expec
     assert asked_for == [expected]
 
 
+def test_an_event_gets_tables_as_tables(load: Load) -> None:
+    policy = load("kumo.on('my_key', function(a, b, c) return a.x[2] .. #a.x .. b .. tostring(c) end)")
+    assert policy.engine.call("my_key", {"x": ["é", "ü"]}, "ö", None) == "Ã¼2Ã¶nil"
+
+
 async def test_a_key_that_cannot_be_had_is_an_error_that_policy_may_catch(make_policy: MakePolicy) -> None:
     async def load_key(_source: KeySource) -> bytes:
         raise KeySourceError("no such key")

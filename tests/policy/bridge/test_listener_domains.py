@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from kumo.config import ListenerDomain, ReportHandling
 from kumo.errors import PolicyError
+from kumo.maybe_awaitable import is_awaitable
 from kumo.message import Connection
 
 Load = Callable[[str], Any]
@@ -167,25 +170,74 @@ def test_two_setups_do_not_mix(load: Load) -> None:
     assert policy.notes == [(True, False), (False, True)]
 
 
-def test_a_changed_file_counts_from_the_next_epoch(load: Load, tmp_path: Path) -> None:
+async def awaited(policy: Any, domain: str) -> ListenerDomain | None:
+    answer = policy.session.get_listener_domain(connection(), domain)
+    value = await answer if is_awaitable(answer) else answer
+    assert value is None or isinstance(value, ListenerDomain)
+    return value
+
+
+async def test_a_changed_file_counts_from_the_next_epoch(load: Load, tmp_path: Path) -> None:
     policy = load(SETUP % write(tmp_path, '["example.com"]\nrelay_to = true\n'))
     write(tmp_path, '["example.com"]\nlog_arf = true\n')
     assert given(looked_up(policy, "example.com")) == {"relay_to": True}
     assert policy.engine.reload()
+    found = await asyncio.gather(*(awaited(policy, "example.com") for _ in range(3)))
+    assert list(map(given, found)) == [{"log_arf": "LogThenRelay"}] * 3
     assert given(looked_up(policy, "example.com")) == {"log_arf": "LogThenRelay"}
 
 
-def test_a_file_that_broke_changes_nothing(
+async def test_a_file_that_broke_changes_nothing(
     load: Load, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     policy = load(SETUP % write(tmp_path, '["example.com"]\nrelay_to = true\n'))
     write(tmp_path, "[")
-    assert not policy.engine.reload()
+    assert policy.engine.reload()
+    # Begun at once: nobody has to ask first.
+    (files,) = policy.engine.domain_files.values()
+    await files._reading
+    assert "listener domains are not read again: parsing " in caplog.text
+    # It is not tried again for each recipient.
     assert given(looked_up(policy, "example.com")) == {"relay_to": True}
-    assert "the files are not read again: " in caplog.text
+    assert given(looked_up(policy, "example.com")) == {"relay_to": True}
     assert caplog.text.count("are not read again") == 1
-    looked_up(policy, "example.com")
-    assert caplog.text.count("are not read again") == 1
+
+
+async def test_bad_entries_of_a_changed_file_are_logged(
+    load: Load, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = load(SETUP % write(tmp_path, '["example.com"]\nrelay_to = true\n'))
+    write(tmp_path, '["example.com"]\nrelay_too = true\n')
+    policy.engine.reload()
+    with pytest.raises(PolicyError, match="unknown field `relay_too`"):
+        await awaited(policy, "example.com")
+    assert "domains.toml: domain `example.com`: `relay_too`: unknown field" in caplog.text
+
+
+async def test_a_script_that_is_not_taken_changes_no_files_either(load: Load, tmp_path: Path) -> None:
+    policy = load(SETUP % write(tmp_path, '["example.com"]\nrelay_to = true\n'))
+    policy.write(SETUP % write(tmp_path, '["example.com"]\n', "other.toml") + "\nerror('no')")
+    assert not policy.engine.reload()
+    assert given(await awaited(policy, "example.com")) == {"relay_to": True}
+
+
+def test_a_reload_reads_no_file_that_is_open(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody waits for a reload, and a large file would take longer than the script may."""
+    policy = load(SETUP % write(tmp_path, '["example.com"]\nrelay_to = true\n'))
+    monkeypatch.delattr("kumo.policy.api.policy_extras.load_toml")
+    assert policy.engine.reload()
+    assert policy.engine.reload()
+
+
+def test_files_are_forgotten_with_the_last_state_that_has_them(load: Load, tmp_path: Path) -> None:
+    policy = load(SETUP % write(tmp_path, ""))
+    assert len(policy.engine.domain_files) == 1
+    policy.write("")
+    assert policy.engine.reload()
+    gc.collect()
+    assert not policy.engine.domain_files
 
 
 @pytest.mark.parametrize(

@@ -304,6 +304,19 @@ async def test_a_maker_that_is_stopped_keeps_nobody_waiting(make_policy: MakePol
     assert "the value memoized as `m` could not be made: ask was stopped" in str(second)
 
 
+async def test_a_script_that_is_stopped_keeps_nobody_waiting(make_policy: MakePolicy) -> None:
+    policy = make_policy(limits=Limits(reload_seconds=0.05))
+    text = f"""
+        local f = kumo.memoize(function() %s return 'fine' end, {OPTIONS})
+        f()
+        kumo.on('ask', function() return f() end)
+    """.replace("ttl = '5 minutes'", "ttl = '5 minutes', invalidate_with_epoch = true")
+    policy.load(text % "")
+    policy.write(text % "while true do end")
+    assert not policy.engine.reload()
+    assert await asyncio.wait_for(settled(policy, "ask"), 10) == "fine"
+
+
 async def test_coroutines_of_the_policy_may_make_values(load: Load) -> None:
     policy = load(
         f"""

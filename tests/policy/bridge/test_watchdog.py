@@ -67,6 +67,14 @@ def test_a_runaway_script_is_stopped(make_policy: Make, body: str) -> None:
         make_policy(limits=QUICK).load(body)
 
 
+def test_what_a_stopped_script_registered_is_looked_at_by_validating(make_policy: Make) -> None:
+    policy = make_policy(limits=QUICK)
+    policy.write("kumo.on('smtp_server_elho', function() end)\nwhile true do end")
+    policy.engine.load(str(policy.path), validating=True)
+    assert set(policy.engine.handlers) == {"smtp_server_elho"}
+    assert ["was stopped" in found.message for found in policy.engine.findings.sorted()] == [True]
+
+
 def test_a_stop_that_a_handler_survived_is_not_told_of_the_next_one(make_policy: Make) -> None:
     policy = make_policy(limits=QUICK).load(
         """
