@@ -7,6 +7,7 @@ that fit this room to the others (``session_events`` and its neighbours).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from typing import Any, NamedTuple
@@ -36,13 +37,21 @@ class _Pending(Awaitable[Any]):
     Args:
         go_on: makes the coroutine that goes on with the handler.
         give_up: ends the handler where it stands.
+        state: where it runs.
     """
 
-    __slots__ = ("_give_up", "_go_on")
+    __slots__ = ("_give_up", "_go_on", "_loop", "_state")
 
-    def __init__(self, go_on: Callable[[], Coroutine[Any, Any, Any]], give_up: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        go_on: Callable[[], Coroutine[Any, Any, Any]],
+        give_up: Callable[[], None],
+        state: LuaState,
+    ) -> None:
         self._go_on = go_on
         self._give_up: Callable[[], None] | None = give_up
+        self._state = state
+        self._loop = asyncio.get_running_loop()
 
     def __await__(self) -> Generator[Any, Any, Any]:
         self._give_up = None
@@ -50,7 +59,7 @@ class _Pending(Awaitable[Any]):
 
     def __del__(self) -> None:
         if self._give_up is not None:
-            self._give_up()
+            self._state.abandon(self._give_up, self._loop)
 
 
 class Handler:
@@ -109,6 +118,7 @@ class Handler:
                     return _Pending(
                         partial(self._go_on, frame, began, outcome),
                         partial(self._give_up, frame, began, outcome),
+                        state,
                     )
         except Exception as error:  # noqa: BLE001 - also what the binding raises of itself fails the handler
             outcome = (False, error)
@@ -143,24 +153,31 @@ class Handler:
 
     async def _go_on(self, frame: int, began: float, outcome: Any) -> Any:
         state = self.state
+        loop = asyncio.get_running_loop()
         try:
             while type(outcome) is _Waiting:
-                reply = await self._reply(outcome)
+                reply = await self._reply(outcome, loop)
                 resumed = state.watchdog.begin(self.event, self._is_startup)
                 outcome = self._answer(state.resume(outcome.number, self.event, reply))
                 state.watchdog.end(resumed)
         except Exception as error:  # noqa: BLE001 - as in `run`
             outcome = (False, error)
+        except GeneratorExit:
+            state.abandon(partial(self._end, frame, began), loop)
+            raise
         except BaseException:
             self._end(frame, began)
             raise
         return self._result(frame, began, outcome)
 
-    async def _reply(self, waiting: _Waiting) -> tuple[Any, ...]:
+    async def _reply(self, waiting: _Waiting, loop: asyncio.AbstractEventLoop) -> tuple[Any, ...]:
         try:
             return _success(await waiting.awaitable)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is Lua's to see
             return False, error
+        except GeneratorExit:
+            self.state.abandon(partial(self.state.bridge.drop, waiting.number), loop)
+            raise
         except BaseException:
             # The session or the daemon ends: so does the handler, wherever it stands.
             self.state.bridge.drop(waiting.number)

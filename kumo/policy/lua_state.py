@@ -8,10 +8,13 @@ its runtime would keep each other alive: ``close`` cuts that.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import importlib.resources
 import os
 import re
 import traceback
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -121,6 +124,7 @@ class LuaState:
     """
 
     __slots__ = (
+        "_abandoned",
         "_bridge",
         "_next_collection",
         "_objects",
@@ -155,6 +159,7 @@ class LuaState:
         self.untidied = 0
         """Handlers that have ended since the last ``tidy``."""
         self._next_collection = 0.0
+        self._abandoned: deque[Callable[[], None]] = deque()
         self.context = PolicyContext(declarations, self, surroundings.engine)
         self._objects: dict[int, object] = {}
         self._trace = ""
@@ -425,6 +430,24 @@ class LuaState:
                 self.messages.pop(number, None)
         if not self._has_room(0):
             self.surroundings.on_memory_overrun(self, event)
+
+    def abandon(self, give_up: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
+        """Have something that nobody awaits any more given up, in a turn of the loop of its own.
+
+        Who lets go of it may be the garbage collector, which comes in the middle of anything, of a walk
+        through a Lua table too, and in any thread: Lua must not be called then.
+
+        Args:
+            give_up: calls Lua.
+            loop: where handlers run; closed, nobody will miss what is kept.
+        """
+        self._abandoned.append(give_up)
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._give_up_abandoned)
+
+    def _give_up_abandoned(self) -> None:
+        while self._abandoned:
+            self._abandoned.popleft()()
 
     def close(self) -> None:
         """Give the runtime up. No handler may be active."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -173,6 +174,42 @@ async def test_a_handler_whose_wait_never_begins_is_unwound(
     assert policy.notes == ["unwound"]
     assert (len(state.messages), len(state.connections), state.active) == (0, 0, 0)
     assert all(gate.cancelled() for gate in policy.gates.values())
+
+
+async def begun(pending: Any) -> Any:
+    """A coroutine that waits for the handler, and that nothing will ever resume."""
+
+    async def wait() -> None:
+        await pending
+
+    coroutine = wait()
+    coroutine.send(None)
+    return coroutine
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_the_garbage_collector_does_not_run_lua(load: Load, *, has_begun: bool) -> None:
+    """It may come in the middle of a walk through a Lua table, and in any thread."""
+    policy = load(
+        """
+        kumo.on('x', function()
+          local guard <close> = setmetatable({}, { __close = function() kumo.note('unwound') end })
+          kumo.gate('g')
+        end)
+        """
+    )
+    abandoned: list[Any] = [policy.engine.call("x")]
+    if has_begun:
+        abandoned[0] = await begun(abandoned[0])
+    abandoned.append(abandoned)
+    del abandoned
+    collector = threading.Thread(target=gc.collect)
+    collector.start()
+    collector.join()
+    assert policy.notes == []
+    await turn()
+    assert policy.notes == ["unwound"]
+    assert policy.engine.handlers["x"].state.active == 0
 
 
 async def test_a_handler_that_is_awaited_is_not_given_up(load: Load) -> None:
