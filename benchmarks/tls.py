@@ -198,11 +198,11 @@ def _send(client: smtplib.SMTP, count: int) -> None:
 
 
 SCENARIOS = (
-    Scenario("connection", 300, connect),
-    Scenario("handshake", 300, handshake),
-    Scenario("resumed handshake", 300, resume),
-    Scenario("1 MiB plain", 60, bulk_plain),
-    Scenario("1 MiB TLS", 60, bulk_tls),
+    Scenario("connection", 1000, connect),
+    Scenario("handshake", 400, handshake),
+    Scenario("resumed handshake", 400, resume),
+    Scenario("1 MiB plain", 300, bulk_plain),
+    Scenario("1 MiB TLS", 300, bulk_tls),
 )
 
 

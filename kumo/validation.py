@@ -27,6 +27,7 @@ _STDOUT, _STDERR = 1, 2
 _SPOOL = "kumo.define_spool"
 _LISTENER = "kumo.start_esmtp_listener"
 _HTTP_LISTENER = "kumo.start_http_listener"
+_KEY_PARAMETERS = ("tls_certificate", "tls_private_key", "tls_required_client_ca")
 
 
 class ReportFormat(enum.Enum):
@@ -177,6 +178,9 @@ async def _check_keys(
     listener: EsmtpListener, place: str | None, keys: KeySources, findings: Findings
 ) -> None:
     """Load and try the keys that connections of a listener may be shown, those of its blocks as well."""
+    # Where a source could not be read its place is empty, which is no second mistake.
+    if any(findings.has(place, _LISTENER, name) for name in _KEY_PARAMETERS):
+        return
     identities = {}
     for effective in possible_parameters(listener):
         identity = tls_identity(effective, own_hostname())

@@ -145,6 +145,18 @@ async def test_a_good_policy_is_valid(check: Check, tmp_path: Path) -> None:
                 "init.lua:5: kumo.start_esmtp_listener: `listen`: invalid socket address syntax `:25`",
             ],
         ),
+        # A key source that says nothing is not also a missing one.
+        (
+            init(
+                "kumo.start_esmtp_listener { tls_certificate = '/x', tls_private_key = { vault_mount = 3 } }"
+            ),
+            ["init.lua:4: kumo.start_esmtp_listener: `tls_private_key`: data did not match any variant"],
+        ),
+        # A helper of KumoMTA's that has to be brought along.
+        (
+            f"{GOOD}require 'policy-extras.queue'",
+            ["init.lua:12: module 'policy-extras.queue' is a part of KumoMTA that kumo lacks: put KumoMTA's"],
+        ),
         # What is to come yet hides nothing.
         (
             init("kumo.configure_log_hook { name = 'x' }\nkumo.start_esmtp_listener { bannner = 'x' }"),
@@ -205,6 +217,14 @@ async def test_problems(check: Check, tmp_path: Path, text: str, expected: list[
             (
                 "init.lua:12: warning: kumo.on: a handler is registered for `make.webhook`, which is no "
                 "event of KumoMTA (only the policy's own calls can fire it)"
+            ),
+        ),
+        # Like an event's, and yet it may be the policy's own.
+        (
+            "kumo.on('get_egress_key', function() end)",
+            (
+                "init.lua:12: warning: kumo.on: a handler is registered for `get_egress_key`, which is no "
+                "event of KumoMTA (did you mean `get_egress_source`?)"
             ),
         ),
         (

@@ -34,6 +34,8 @@ _log = logging.getLogger("kumod.policy")
 
 _STARTUP_EVENTS = ("pre_init", "init")
 """In the order in which they are fired."""
+_TYPO = 0.85
+"""Similarity from which on a name is taken for a slip: `smtp_server_mail_form`, but not `get_egress_key`."""
 _VALIDATION_EVENTS = (*_STARTUP_EVENTS, "validate_config")
 """Likewise, under ``--validate``."""
 
@@ -319,13 +321,16 @@ class PolicyEngine:
                 self.warn_once(f"event {event}", warning)
 
     def _note_handlers(self, findings: Findings) -> None:
-        """As ``_warn_of_handlers``; a name that is nearly an event's is an error here."""
+        """As ``_warn_of_handlers``; a name that is an event's but for a slip is an error here.
+
+        One that is merely like an event's may be the policy's own, for a call that nobody declares.
+        """
         for event in self._handlers_of_no_purpose():
             warning = unknown_event_warning(event) or unfired_event_warning(event)
             if not warning:
                 continue
             text, _, hint = warning.partition("; ")
-            is_typo = event not in KNOWN_EVENTS and nearest_event(event) is not None
+            is_typo = event not in KNOWN_EVENTS and nearest_event(event, _TYPO) is not None
             findings.add(
                 text,
                 severity=Severity.ERROR if is_typo else Severity.WARNING,

@@ -84,9 +84,14 @@ def unknown_event_warning(name: str) -> str | None:
     )
 
 
-def nearest_event(name: str) -> str | None:
-    """The event of KumoMTA that a name is probably meant to be; None when none is near."""
-    nearest = difflib.get_close_matches(name, sorted(KNOWN_EVENTS), n=1)
+def nearest_event(name: str, similarity: float = 0.6) -> str | None:
+    """The event of KumoMTA that a name is probably meant to be; None when none is near.
+
+    Args:
+        name: of the event.
+        similarity: what counts as near, from 0 to 1, where only the same is.
+    """
+    nearest = difflib.get_close_matches(name, sorted(KNOWN_EVENTS), n=1, cutoff=similarity)
     return nearest[0] if nearest else None
 
 

@@ -50,4 +50,12 @@ function bridge.set_search_path(folder, share)
     .. '/opt/kumomta/etc/policy/?.lua;/opt/kumomta/etc/policy/?/init.lua;'
     .. share .. '/?.lua;' .. share .. '/?/init.lua;' .. package.path
   package.path = folder .. '/?.lua;' .. folder .. '/?/init.lua;' .. path
+
+  -- Asked last, when no folder has the module. Level 3 is whoever called `require`.
+  table.insert(package.searchers, function(name)
+    if name:find('policy-extras.', 1, true) == 1 then
+      local text = "module '%s' is a part of KumoMTA that kumo lacks: put KumoMTA's share folder at /opt/kumomta/share"
+      error(text:format(name), 3)
+    end
+  end)
 end
