@@ -7,13 +7,13 @@ sessions. The composition root starts it; metrics read ``samples``.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from kumo.config import MinFree
+from kumo.health.periodic_look import PeriodicLook
 
 _log = logging.getLogger("kumod.health")
 
@@ -81,7 +81,7 @@ class DiskMonitor:
         read_state: ``os.statvfs``, or a test's own.
     """
 
-    __slots__ = ("_is_full", "_paths", "_read_state", "_samples", "_task", "_unreadable")
+    __slots__ = ("_is_full", "_looking", "_paths", "_read_state", "_samples", "_unreadable")
 
     def __init__(
         self, paths: Iterable[MonitoredPath], *, read_state: Callable[[str], os.statvfs_result] = os.statvfs
@@ -91,7 +91,7 @@ class DiskMonitor:
         self._samples: tuple[DiskSample, ...] = ()
         self._is_full = False
         self._unreadable: frozenset[str] = frozenset()
-        self._task: asyncio.Task[None] | None = None
+        self._looking = PeriodicLook(self.sample, SAMPLE_INTERVAL, "kumod-disk-monitor")
 
     @property
     def is_full(self) -> bool:
@@ -129,21 +129,11 @@ class DiskMonitor:
 
     async def start(self) -> None:
         """Look once, then go on looking until ``stop``."""
-        await asyncio.to_thread(self.sample)
-        if self._task is None:
-            self._task = asyncio.create_task(self._watch(), name="kumod-disk-monitor")
+        await self._looking.start()
 
     async def stop(self) -> None:
         """Look no more."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(SAMPLE_INTERVAL)
-            await asyncio.to_thread(self.sample)
+        await self._looking.stop()
 
     def _log_change(self, samples: Iterable[DiskSample]) -> None:
         if not self._is_full:

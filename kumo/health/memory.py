@@ -10,7 +10,6 @@ Source: KumoMTA manual, memory management.
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import logging
 import sys
@@ -18,6 +17,7 @@ from collections.abc import Callable
 
 from kumo.errors import ConfigError
 from kumo.health.memory_limits import MemorySample
+from kumo.health.periodic_look import PeriodicLook
 
 _log = logging.getLogger("kumod.health")
 
@@ -42,7 +42,7 @@ class MemoryMonitor:
         release: gives unused memory back; called in that thread at each look that finds none left.
     """
 
-    __slots__ = ("_failed", "_interval", "_last", "_release", "_sample", "_task", "over_limit_count")
+    __slots__ = ("_failed", "_last", "_looking", "_release", "_sample", "over_limit_count")
 
     def __init__(
         self,
@@ -52,11 +52,10 @@ class MemoryMonitor:
         release: Callable[[], None] = _release,
     ) -> None:
         self._sample = sample
-        self._interval = interval
         self._release = release
         self._last: MemorySample | None = None
         self._failed = False
-        self._task: asyncio.Task[None] | None = None
+        self._looking = PeriodicLook(self.look, interval, "kumod-memory-monitor")
         self.over_limit_count = 0
         """How often usage rose to the soft limit."""
 
@@ -97,21 +96,11 @@ class MemoryMonitor:
 
     async def start(self) -> None:
         """Look once, then go on looking until ``stop``."""
-        await asyncio.to_thread(self.look)
-        if self._task is None:
-            self._task = asyncio.create_task(self._watch(), name="kumod-memory-monitor")
+        await self._looking.start()
 
     async def stop(self) -> None:
         """Look no more."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(self._interval)
-            await asyncio.to_thread(self.look)
+        await self._looking.stop()
 
     def _note_change(self, found: MemorySample, *, is_short: bool) -> None:
         usage, limit = found.usage / _MEBIBYTE, found.limits.soft / _MEBIBYTE

@@ -9,6 +9,22 @@ import pytest
 
 from .daemon import PATIENCE
 
+TLS_HEAD = """
+local function pem(name) return var .. '/' .. name .. '.pem' end
+local function listener(parameters)
+  parameters.listen = '127.0.0.1:0'
+  parameters.hostname = parameters.hostname or 'mx.test'
+  kumo.start_esmtp_listener(parameters)
+end
+local function logs_with_meta()
+  kumo.configure_local_logs {
+    log_dir = var .. '/log', meta = { '*' }, min_free_space = '0%', min_free_inodes = '0%',
+  }
+end
+maildir()
+"""
+"""Head of a policy for TLS: files beside it as PEM, listeners, logs with meta."""
+
 
 def swaks(port: int, *arguments: str, status: int = 0) -> str:
     """Run swaks against a port of 127.0.0.1.

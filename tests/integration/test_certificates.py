@@ -13,27 +13,12 @@ from cryptography import x509
 
 from tests.tls.certificates import DAY, NOW, SHORT_RSA_KEY, Issued, issue
 
-from .clients import mail_to, s_client, swaks
+from .clients import TLS_HEAD, mail_to, s_client, swaks
 from .daemon import Kumod
 from .wire import Peer, stuffed
 
-HEAD = """
-local function pem(name) return var .. '/' .. name .. '.pem' end
-local function listener(parameters)
-  parameters.listen = '127.0.0.1:0'
-  parameters.hostname = parameters.hostname or 'mx.test'
-  kumo.start_esmtp_listener(parameters)
-end
-local function logs_with_meta()
-  kumo.configure_local_logs {
-    log_dir = var .. '/log', meta = { '*' }, min_free_space = '0%', min_free_inodes = '0%',
-  }
-end
-maildir()
-"""
-
 SELF_SIGNED = (
-    HEAD
+    TLS_HEAD
     + """
 kumo.on('init', function()
   spools(false)
@@ -73,7 +58,7 @@ def test_strict_clients_trust_a_chain_from_files(tmp_path: Path) -> None:
       listener { tls_certificate = pem 'chain', tls_private_key = pem 'key' }
     end)
     """
-    with Kumod(tmp_path, HEAD + policy) as daemon:
+    with Kumod(tmp_path, TLS_HEAD + policy) as daemon:
         with daemon.client() as client:
             client.starttls(context=ssl.create_default_context(cafile=str(authority)))
             client.sendmail("a@example.com", ["b@example.org"], CONTENT)
@@ -158,7 +143,7 @@ def test_clients_are_verified_when_an_authority_is_named(tmp_path: Path) -> None
       listener(own)
     end)
     """
-    with Kumod(tmp_path, HEAD + policy) as daemon:
+    with Kumod(tmp_path, TLS_HEAD + policy) as daemon:
         # Started second, to show that what asks for certificates asks at its own listener only.
         ports = daemon.ports[::-1]
         for number, (listener, arguments, refusal, _) in enumerate(rows):
@@ -228,7 +213,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kumod]:
       }}
     end)
     """
-    with Kumod(folder, HEAD + policy) as daemon:
+    with Kumod(folder, TLS_HEAD + policy) as daemon:
         yield daemon
 
 

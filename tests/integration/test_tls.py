@@ -18,27 +18,12 @@ import pytest
 
 from tests.tls.certificates import RSA_KEY, issue
 
-from .clients import mail_to, s_client, s_client_command
+from .clients import TLS_HEAD, mail_to, s_client, s_client_command
 from .daemon import PATIENCE, Kumod
 from .wire import Peer, stuffed
 
-HEAD = """
-local function pem(name) return var .. '/' .. name .. '.pem' end
-local function listener(parameters)
-  parameters.listen = '127.0.0.1:0'
-  parameters.hostname = parameters.hostname or 'mx.test'
-  kumo.start_esmtp_listener(parameters)
-end
-local function logs_with_meta()
-  kumo.configure_local_logs {
-    log_dir = var .. '/log', meta = { '*' }, min_free_space = '0%', min_free_inodes = '0%',
-  }
-end
-maildir()
-"""
-
 POLICY = (
-    HEAD
+    TLS_HEAD
     + """
 kumo.on('init', function()
   spools(false)
@@ -108,7 +93,7 @@ def test_every_suite_is_served_stamped_and_logged_in_kumomtas_words(tmp_path: Pa
       listener { tls_certificate = pem 'rsa', tls_private_key = pem 'rsa' }
     end)
     """
-    with Kumod(tmp_path, HEAD + policy) as daemon:
+    with Kumod(tmp_path, TLS_HEAD + policy) as daemon:
         for number, (kind, version, suite, _) in enumerate(SUITES):
             choice = "-ciphersuites" if version == "-tls1_3" else "-cipher"
             port = daemon.ports[["ec", "rsa"].index(kind)]
@@ -229,7 +214,7 @@ def assert_only_ours_was_refused(daemon: Kumod) -> None:
 def test_what_is_sent_behind_starttls_is_dropped_unread(tmp_path: Path) -> None:
     """In the segment of the STARTTLS, with a transaction open in the clear."""
     policy = "kumo.on('init', function() spools(false) logs() listener {} end)"
-    with Kumod(tmp_path, HEAD + policy) as daemon:
+    with Kumod(tmp_path, TLS_HEAD + policy) as daemon:
         for injection in INJECTIONS:
             with Peer(daemon.port) as peer:
                 peer.greet()
@@ -257,7 +242,7 @@ def test_what_is_sent_while_the_key_is_fetched_is_dropped_unread(tmp_path: Path)
       return io.open(pem(name)):read 'a'
     end)
     """
-    with Kumod(tmp_path, HEAD + policy) as daemon:
+    with Kumod(tmp_path, TLS_HEAD + policy) as daemon:
         peers = []
         with contextlib.ExitStack() as stack, Peer(daemon.port) as pacer:
             pacer.reply()
@@ -285,7 +270,7 @@ def assert_no_reply(octets: bytes) -> None:
 def test_clear_text_in_place_of_a_handshake_ends_the_connection(tmp_path: Path) -> None:
     """In segments after the 220, or too much for one read."""
     policy = "kumo.on('init', function() spools(false) logs() listener {} end)"
-    with Kumod(tmp_path, HEAD + policy) as daemon:
+    with Kumod(tmp_path, TLS_HEAD + policy) as daemon:
         for injection in [*INJECTIONS, *FLOODS]:
             with Peer(daemon.port) as peer:
                 peer.greet()
@@ -380,7 +365,7 @@ def test_garbage_in_place_of_a_handshake(daemon: Kumod, garbage: bytes, *, is_re
 def test_a_message_cut_off_inside_tls_is_dropped(tmp_path: Path) -> None:
     """Whatever follows in the clear ends no message."""
     policy = "kumo.on('init', function() spools(false) logs() listener {} end)"
-    with Kumod(tmp_path, HEAD + policy) as daemon:
+    with Kumod(tmp_path, TLS_HEAD + policy) as daemon:
         for ending in ("close_notify", "FIN", "RST", "clear text"):
             for half in (b"Subject: x\r\n\r\nhalf a mess", b"Subject: x\r\n\r\nbody\r\n", b"body\r\n."):
                 with Peer(daemon.port) as peer:
