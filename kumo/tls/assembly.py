@@ -5,6 +5,7 @@ Contexts and ``kumod --validate`` share it, so what one refuses the other names.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +27,10 @@ from kumo.tls.material import (
 )
 
 T = TypeVar("T")
+
+
+LOAD_TIMEOUT = 60.0
+"""Seconds within which all sources of an identity must have been read; an event's handler may hang."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +60,24 @@ class Assembly:
 
 
 async def load_parts(load: LoadKey, identity: ServerIdentity) -> tuple[Parts, list[KumoError]]:
-    """Load every source, whatever becomes of the others.
+    """Load every source, whatever becomes of the others; within a time limit for all of them.
 
     Returns:
         The parts, and the failures; parts that failed are None.
     """
     problems: list[KumoError] = []
-    loaded: list[bytes | None] = []
-    for source in (identity.certificate, identity.private_key, identity.client_ca):
-        try:
-            loaded.append(None if source is None else await load(source))
-        except KeySourceError as error:
-            loaded.append(None)
-            problems.append(error)
-    certificate, private_key, client_ca = loaded
-    return Parts(certificate, private_key, client_ca), problems
+    loaded: list[bytes | None] = [None, None, None]
+    try:
+        async with asyncio.timeout(LOAD_TIMEOUT):
+            sources = (identity.certificate, identity.private_key, identity.client_ca)
+            for number, source in enumerate(sources):
+                try:
+                    loaded[number] = None if source is None else await load(source)
+                except KeySourceError as error:
+                    problems.append(error)
+    except TimeoutError:
+        problems.append(TlsError(f"the key sources were not read within {LOAD_TIMEOUT:g} seconds"))
+    return Parts(*loaded), problems
 
 
 def assemble(

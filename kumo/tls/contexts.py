@@ -29,9 +29,6 @@ CONTEXT_LIFETIME = 300.0
 FAILURE_LIFETIME = 60.0
 """Seconds for which a failure is not tried again."""
 
-LOAD_TIMEOUT = 60.0
-"""Seconds within which all sources of an identity must have been read; an event's handler may hang."""
-
 MAX_IDENTITIES = 128
 
 EXPIRY_WARNING = timedelta(days=7)
@@ -136,11 +133,7 @@ class TlsContexts:
         _log.error("unable to load the TLS certificate of %s, %s: %s", identity.hostname, outcome, error)
 
     async def _make(self, identity: ServerIdentity, entry: _Entry) -> None:
-        try:
-            async with asyncio.timeout(LOAD_TIMEOUT):
-                parts, problems = await load_parts(self._load, identity)
-        except TimeoutError:
-            raise TlsError(f"the key sources were not read within {LOAD_TIMEOUT:g} seconds") from None
+        parts, problems = await load_parts(self._load, identity)
         if problems:
             raise problems[0]
         is_known = entry.context is not None and entry.digest == parts.digest()

@@ -126,6 +126,7 @@ async def test_one_who_stops_waiting_takes_nothing_from_the_others(caches: MemoC
     await asyncio.gather(gone, return_exceptions=True)
     caches.land(flight.number, (1,))
     await stays
+    assert value_of(caches, "k") == (1,)
 
 
 async def test_who_cannot_wait_makes_the_value_itself(caches: MemoCaches) -> None:
@@ -187,10 +188,12 @@ async def test_a_wait_ends_with_the_time_to_populate(caches: MemoCaches, clock: 
     assert take_off(caches, "k").number != flight.number
 
 
-async def test_after_the_time_to_populate_the_next_one_may_retry(caches: MemoCaches) -> None:
+async def test_after_the_time_to_populate_the_next_one_may_retry(caches: MemoCaches, clock: Clock) -> None:
     caches.declare(options(populate_timeout=0.001, retry_on_populate_timeout=True))
-    take_off(caches, "k")
+    flight = take_off(caches, "k")
     await waiting(caches, "k")
+    clock.now += 1
+    assert take_off(caches, "k").number != flight.number
 
 
 def test_an_old_value_is_read_while_it_is_made_anew(caches: MemoCaches, clock: Clock) -> None:

@@ -11,7 +11,7 @@ import pytest
 from kumo.config import KeyEvent, KeyFile, KeySource
 from kumo.errors import KeySourceError, TlsError
 from kumo.maybe_awaitable import MaybeAwaitable
-from kumo.tls import ServerContext, TlsContexts
+from kumo.tls import ServerContext, TlsContexts, check_identity
 from kumo.tls.contexts import CONTEXT_LIFETIME, FAILURE_LIFETIME, MAX_IDENTITIES
 from tests.tls.certificates import DAY, NOW, issue
 from tests.tls.fakes import CONFIGURED, Clock, Material, identity, settled
@@ -168,7 +168,7 @@ async def test_a_first_failure_is_raised_again_without_another_look(
 
 
 async def test_sources_that_never_answer_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kumo.tls.contexts.LOAD_TIMEOUT", 0.01)
+    monkeypatch.setattr("kumo.tls.assembly.LOAD_TIMEOUT", 0.01)
     material = Material()
     material.gate.clear()
     contexts = TlsContexts(material.load)
@@ -176,6 +176,8 @@ async def test_sources_that_never_answer_are_given_up(monkeypatch: pytest.Monkey
         await waited(contexts.server_context(CONFIGURED))
     assert str(failure.value) == "the key sources were not read within 0.01 seconds"
     await contexts.close()
+    # Also when they are only validated.
+    assert await check_identity(material.load, CONFIGURED) == [str(failure.value)]
 
 
 async def test_a_surprise_is_a_failure_like_others(caplog: pytest.LogCaptureFixture) -> None:
