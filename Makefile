@@ -26,7 +26,11 @@ $(VENV)/.installed: pyproject.toml setup.py
 	$(INSTALL) --no-build-isolation --editable .
 	touch $@
 
-$(VENV)/.built: $(VENV)/.installed setup.py $(wildcard kumo_core/*.pyx kumo_core/*.pxd kumo_core/*.h)
+# Of kumo, more is looked at than is compiled (setup.py lists that): what did not change is not compiled again.
+COMPILED = kumo_core/*.pyx kumo_core/*.pxd kumo_core/*.h kumo/*.py kumo/*.pxd \
+	kumo/smtp/*.py kumo/smtp/*.pxd kumo/message/*.py kumo/message/*.pxd kumo/reception/*.py kumo/reception/*.pxd
+
+$(VENV)/.built: $(VENV)/.installed setup.py $(wildcard $(COMPILED))
 	$(BIN)/python setup.py --quiet build_ext --inplace
 	touch $@
 
@@ -47,7 +51,7 @@ test: build $(VENV)/.dev
 lint: build $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint kumo_core
+	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint kumo_core kumo/*.pxd kumo/*/*.pxd
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest kumo_core
 
@@ -60,4 +64,5 @@ bench: build $(VENV)/.dev
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 	rm -f kumo_core/*.c kumo_core/*.so kumo_core/*.html
+	find kumo -name '*.c' -delete -o -name '*.so' -delete -o -name '*.html' -delete
 	find kumo kumo_core tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,6 +9,11 @@ not notice a changed directive):
 ``KUMO_CYTHON_TRACE``     line tracing for coverage
 ``KUMO_CYTHON_ANNOTATE``  an HTML page a module that shows where Python is called
 ``KUMO_SANITIZE``         AddressSanitizer and UndefinedBehaviorSanitizer
+
+Beside the kernels, some modules of ``kumo`` that every message passes through are compiled as they are: plain
+Python, whose ``.pxd`` beside it gives types to its classes. They run uncompiled just as well, only slower.
+
+``KUMO_PURE_PYTHON``      leaves them uncompiled; so do tracing and sanitizers
 """
 
 import os
@@ -17,6 +22,19 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 MODULES = ("command", "crlf", "data_scanner", "line_length", "transparency")
+
+# What pays, and by how much, stands in docs/decisions/0005-compiled-session.md.
+COMPILED_PYTHON = (
+    "kumo.message.spool_id",
+    "kumo.message.trace",
+    "kumo.metrics",
+    "kumo.reception.reception",
+    "kumo.smtp.content_reader",
+    "kumo.smtp.dialogue",
+    "kumo.smtp.line_reader",
+    "kumo.smtp.reply_queue",
+    "kumo.smtp.server_session",
+)
 
 HEADERS = [
     "kumo_core/_blocks.h",
@@ -28,6 +46,8 @@ HEADERS = [
 TRACE = bool(os.environ.get("KUMO_CYTHON_TRACE"))
 ANNOTATE = bool(os.environ.get("KUMO_CYTHON_ANNOTATE"))
 SANITIZE = bool(os.environ.get("KUMO_SANITIZE"))
+
+PURE_PYTHON = TRACE or SANITIZE or bool(os.environ.get("KUMO_PURE_PYTHON"))
 
 DIRECTIVES = {
     "language_level": 3,
@@ -41,6 +61,14 @@ DIRECTIVES = {
     "linetrace": TRACE,
 }
 
+# What is plain Python stays so: its checks, its division, and annotations that say nothing about C.
+PYTHON_DIRECTIVES = {
+    "language_level": 3,
+    "annotation_typing": False,
+    "freethreading_compatible": True,
+    "autotestdict": False,
+}
+
 # -O3 for the auto-vectorised block loops; distributions build Python with -O2.
 COMPILE_ARGS = ["-O3"]
 LINK_ARGS: list[str] = []
@@ -51,21 +79,27 @@ if SANITIZE:
 if TRACE:
     MACROS.append(("CYTHON_TRACE_NOGIL", "1"))
 
-setup(
-    ext_modules=cythonize(
-        [
-            Extension(
-                f"kumo_core.{name}",
-                [f"kumo_core/{name}.pyx"],
-                depends=HEADERS,
-                extra_compile_args=COMPILE_ARGS,
-                extra_link_args=LINK_ARGS,
-                define_macros=MACROS,
-            )
-            for name in MODULES
-        ],
-        compiler_directives=DIRECTIVES,
-        annotate=ANNOTATE,
-        force=TRACE or ANNOTATE or SANITIZE,
-    ),
+kernels = cythonize(
+    [
+        Extension(
+            f"kumo_core.{name}",
+            [f"kumo_core/{name}.pyx"],
+            depends=HEADERS,
+            extra_compile_args=COMPILE_ARGS,
+            extra_link_args=LINK_ARGS,
+            define_macros=MACROS,
+        )
+        for name in MODULES
+    ],
+    compiler_directives=DIRECTIVES,
+    annotate=ANNOTATE,
+    force=TRACE or ANNOTATE or SANITIZE,
 )
+modules = cythonize(
+    [Extension(name, [f"{name.replace('.', '/')}.py"]) for name in COMPILED_PYTHON if not PURE_PYTHON],
+    compiler_directives=PYTHON_DIRECTIVES,
+    annotate=ANNOTATE,
+    force=ANNOTATE,
+)
+
+setup(ext_modules=kernels + modules)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,11 @@ from kumo._version import KUMOMTA_VERSION, __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = ["command", "crlf", "data_scanner", "line_length", "transparency"]
+COMPILED_PYTHON = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in (ROOT / "kumo").rglob("*.py")
+    if f'"{".".join(path.relative_to(ROOT).with_suffix("").parts)}",' in (ROOT / "setup.py").read_text()
+)
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -31,6 +38,43 @@ def test_every_kernel_is_listed_for_the_build() -> None:
 
 def test_every_kernel_has_a_stub() -> None:
     assert sorted(path.stem for path in (ROOT / "kumo_core").glob("*.pyi")) == MODULES
+
+
+def test_types_stand_beside_modules_that_are_compiled() -> None:
+    typed = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "kumo").rglob("*.pxd")
+    }
+    assert typed
+    assert typed <= set(COMPILED_PYTHON)
+
+
+@pytest.mark.skipif(bool(os.environ.get("KUMO_PURE_PYTHON")), reason="built without them on purpose")
+@pytest.mark.parametrize("name", COMPILED_PYTHON)
+def test_what_every_message_passes_through_is_compiled(name: str) -> None:
+    module = importlib.import_module(name)
+    assert module.__file__ is not None
+    assert module.__file__.endswith(".so")
+
+
+def test_compiled_python_runs_uncompiled_as_well(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "kumo", tmp_path / "kumo", ignore=shutil.ignore_patterns("*.so", "*.c"))
+    shutil.copytree(ROOT / "kumo_core", tmp_path / "kumo_core")
+    program = (
+        "from kumo.smtp import ServerSession, Wait, server_session as module;"
+        "from kumo.smtp.session_parameters import SessionParameters;"
+        "assert module.__file__.endswith('.py'), module.__file__;"
+        "parameters = SessionParameters(hostname='mx', banner='hello', client_timeout=1.0,"
+        " line_length_hard_limit=998, max_message_size=100, max_recipients_per_message=1,"
+        " max_messages_per_connection=1);"
+        "session = ServerSession(parameters, 0.0);"
+        "session.next_event(); session.accept(); assert session.next_event() is Wait.NEED_DATA;"
+        "print(session.data_to_send().decode(), end='')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout == "220 mx hello\r\n".replace("\r", "")
 
 
 @pytest.mark.parametrize("package", [kumo, kumo_core])

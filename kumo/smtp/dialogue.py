@@ -6,7 +6,7 @@ Knows commands, replies and transactions; no octet streams, no pausing, no time:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from kumo.errors import DisconnectMode, LocalProtocolError, Rejection, RemoteProtocolError
 from kumo.smtp import replies
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from kumo.smtp.session_parameters import SessionParameters
     from kumo_core.data_scanner import ScanReport
 
-    _Handler = Callable[["Dialogue", Command, bytes], VerdictEvent | None]
+    _Handler = Callable[["Dialogue", Command, bytes], "VerdictEvent | None"]
 
 CONTENT_COMMAND = "DATA"
 """What rewriting and logs get as the command of every reply to content."""
@@ -425,7 +425,8 @@ class Dialogue:
 
     # --- tables -----------------------------------------------------------------------------------
 
-    ACTIONS: ClassVar[dict[Action, _Handler]] = {
+    # No ClassVar: the compiler would take it for an attribute of instances.
+    ACTIONS = {  # noqa: RUF012
         Action.GREET: _greet,
         Action.OPEN_TRANSACTION: _mail,
         Action.ADD_RECIPIENT: _rcpt,
@@ -439,7 +440,7 @@ class Dialogue:
     }
     """How each action of the state tables is done."""
 
-    ACCEPTANCES: ClassVar[dict[type[Any], Callable[[Dialogue, Any, Any], None]]] = {
+    ACCEPTANCES = {  # noqa: RUF012
         ConnectionOpened: _accept_connection,
         GreetingReceived: _accept_greeting,
         MailReceived: _accept_mail,
@@ -476,7 +477,7 @@ def _refusal(reply: Reply) -> _Handler:
 
 _handle_unknown = _refusal(UNKNOWN_COMMAND)
 
-_ACCEPTANCES = Dialogue.ACCEPTANCES
+_ACCEPTANCES: Any = Dialogue.ACCEPTANCES
 
 # One look-up a command: the tables are merged with the methods once, at import.
 _HANDLERS: dict[State, dict[str, _Handler]] = {

@@ -368,7 +368,8 @@ class ServerSession:
             content.discard()
             self._dialogue.refuse_large_content()
             return None
-        return self._dialogue.end_content(*content.take())
+        octets, report = content.take()
+        return self._dialogue.end_content(octets, report)
 
     def _starve(self) -> Wait | None:
         """Input is used up; None when the session ends for it."""

@@ -1,0 +1,17 @@
+# Types for the compiled form of content_reader.py; see docs/decisions/0005-compiled-session.md.
+
+cdef class ContentReader:
+    cdef public object _buffer
+    cdef public bytes _content
+    # As large as policy likes: a Python integer.
+    cdef public object _max_size
+    cdef public object _scanner
+    cdef public bytes _tail
+    cdef public bint is_complete
+    cdef public bint is_too_big
+
+    cpdef receive(self, data, Py_ssize_t start, Py_ssize_t end)
+    cpdef take(self)
+    cpdef discard(self)
+    cdef _keep(self, chunk, Py_ssize_t content_length)
+    cdef _write_unstuffed(self, buffer, bytes chunk)

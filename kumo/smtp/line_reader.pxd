@@ -1,0 +1,16 @@
+# Types for the compiled form of line_reader.py; see docs/decisions/0005-compiled-session.md.
+
+cdef class LineReader:
+    cdef public Py_ssize_t limit
+    cdef public bytes _octets
+    cdef public Py_ssize_t _offset
+    cdef public bint _swallowing
+
+    cpdef feed(self, bytes octets)
+    cpdef next_line(self)
+    cpdef bytes take_rest(self)
+    cdef _bound(self, Py_ssize_t start)
+
+
+cdef class DeafReader(LineReader):
+    pass

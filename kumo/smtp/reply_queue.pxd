@@ -1,0 +1,15 @@
+# Types for the compiled form of reply_queue.py; see docs/decisions/0005-compiled-session.md.
+
+cdef class ReplyQueue:
+    cdef public str _hostname
+    cdef public list _octets
+    cdef public bint _rewrites
+    cdef public bint ended
+    cdef public list facts
+    cdef public list waiting
+
+    cpdef send(self, reply, command=*, mode=*, transaction=*)
+    cpdef pending(self)
+    cpdef end(self, str reason)
+    cpdef bytes take_octets(self)
+    cdef _transmit(self, reply, command, mode, transaction)
