@@ -25,6 +25,9 @@ MODULES = ("command", "crlf", "data_scanner", "line_length", "transparency")
 
 # What pays, and by how much, stands in docs/decisions/0005-compiled-session.md.
 COMPILED_PYTHON = (
+    "kumo.listener.changing_connection",
+    "kumo.listener.esmtp_protocol",
+    "kumo.listener.timed_connection",
     "kumo.message.spool_id",
     "kumo.message.trace",
     "kumo.metrics",

@@ -53,7 +53,8 @@ class ChangingConnection(TimedConnection):
         if self._tls is not None and self._tls.is_shaking_hands:
             # The TLS layer hands out what it has before it tells that the handshake is done. What came
             # before there was such a layer is clear text, and must never get inside: RFC 3207 §4.2.
-            if self._transport is not None and self._transport.get_protocol() is not self:
+            protocol: object = None if self._transport is None else self._transport.get_protocol()
+            if protocol is not None and protocol is not self:
                 self._tls.early += self._view[:nbytes]
             return
         if self._header is not None:

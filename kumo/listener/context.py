@@ -1,6 +1,6 @@
 """What all connections of one listener share.
 
-Made by ``EsmtpServer`` from its configuration; ``EsmtpProtocol`` reads it. Whatever can be worked out
+Made by ``EsmtpServer`` from its configuration; ``EsmtpConnection`` reads it. Whatever can be worked out
 from the configuration is worked out here, once, and not for each connection.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kumo.config import EsmtpListener, ListenerOverrides
 from kumo.listener.address import plain_ip
@@ -30,7 +30,7 @@ from kumo.metrics import ESMTP_LISTENER, Metrics
 from kumo.tls import TlsContexts
 
 if TYPE_CHECKING:
-    from kumo.listener.esmtp_protocol import EsmtpProtocol
+    from kumo.listener.esmtp_protocol import EsmtpConnection
 
 _MOST_SERVICES = 1024
 """Local addresses that are counted each for itself: PROXY headers and XCLIENT may name any number."""
@@ -110,7 +110,7 @@ class ListenerContext:
         self.hostname = config.hostname or own_hostname()
         """The listener's own, before any override."""
         self.command_view = partners.read_buffer.view(COMMAND_OCTETS)
-        self.sessions: set[EsmtpProtocol] = set()
+        self.sessions: set[EsmtpConnection] = set()
         """Connections that are open, and closed ones whose message is still being stored."""
         self.is_shutting_down = False
         self.on_empty: asyncio.Event | None = None
@@ -131,7 +131,7 @@ class ListenerContext:
         """
         peer_ip = plain_ip(peer[0])
         local_ip = plain_ip(local[0])
-        meta = {
+        meta: dict[str, Any] = {
             "reception_protocol": "ESMTP",
             "received_via": print_socket_address(local_ip, local[1]),
             "received_from": print_socket_address(peer_ip, peer[1]),
@@ -169,7 +169,7 @@ class ListenerContext:
             service = self._services[via] = f"{ESMTP_LISTENER}:{via}"
         return service
 
-    def forget(self, session: EsmtpProtocol) -> None:
+    def forget(self, session: EsmtpConnection) -> None:
         """Drop a session that holds nothing any more."""
         self.sessions.discard(session)
         if self.on_empty is not None and not self.sessions:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("kumod.listener")
 
 
-class EsmtpProtocol(ChangingConnection):
+class EsmtpConnection(ChangingConnection):
     """One connection.
 
     Args:
@@ -285,7 +285,7 @@ class EsmtpProtocol(ChangingConnection):
             self._drop("it starts TLS without reading the replies before")
             return
         self._verdict = handshake = self._context.loop.create_task(
-            start.shake_hands(transport, self), name="handshake"
+            start.shake_hands(transport, cast("asyncio.BaseProtocol", self)), name="handshake"
         )
         handshake.add_done_callback(self._tls_started)
 
@@ -308,7 +308,8 @@ class EsmtpProtocol(ChangingConnection):
 
     def _ended(self, _session: ServerSession, event: SessionEnded) -> None:
         self._has_ended = True
-        _logger.debug("%s: session ended: %s", self._connection.peer, event.reason)
+        if _logger.isEnabledFor(logging.DEBUG):
+            _logger.debug("%s: session ended: %s", self._connection.peer, event.reason)
 
     def _note_greeting(self, session: ServerSession) -> None:
         self._has_new_greeting = False
@@ -415,21 +416,27 @@ class EsmtpProtocol(ChangingConnection):
         _logger.error("%s: session fails: %s", self._connection.peer, _reason(error), exc_info=trace)
 
 
+class EsmtpProtocol(EsmtpConnection, asyncio.BufferedProtocol):
+    """What the loop is given: it asks for a ``BufferedProtocol``, which no compiled class can be."""
+
+    __slots__ = ()
+
+
 def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-_ACTIONS: Final[dict[type, Callable[[EsmtpProtocol, ServerSession, Any], None]]] = {
-    ConnectionOpened: EsmtpProtocol._opened,  # noqa: SLF001 - the class's own table
-    GreetingReceived: EsmtpProtocol._greeted,  # noqa: SLF001
-    MailReceived: EsmtpProtocol._mail,  # noqa: SLF001
-    RecipientReceived: EsmtpProtocol._recipient,  # noqa: SLF001
-    ContentReceived: EsmtpProtocol._content,  # noqa: SLF001
-    ClientAddressReceived: EsmtpProtocol._client_address,  # noqa: SLF001
-    CredentialsReceived: EsmtpProtocol._credentials,  # noqa: SLF001
-    TlsRequested: EsmtpProtocol._tls_requested,  # noqa: SLF001
-    TlsStarting: EsmtpProtocol._tls_starting,  # noqa: SLF001
-    ReplyPending: EsmtpProtocol._pending,  # noqa: SLF001
-    ReplyRefused: EsmtpProtocol._refused,  # noqa: SLF001
-    SessionEnded: EsmtpProtocol._ended,  # noqa: SLF001
+_ACTIONS: Final[dict[type, Callable[[EsmtpConnection, ServerSession, Any], None]]] = {
+    ConnectionOpened: EsmtpConnection._opened,  # noqa: SLF001 - the class's own table
+    GreetingReceived: EsmtpConnection._greeted,  # noqa: SLF001
+    MailReceived: EsmtpConnection._mail,  # noqa: SLF001
+    RecipientReceived: EsmtpConnection._recipient,  # noqa: SLF001
+    ContentReceived: EsmtpConnection._content,  # noqa: SLF001
+    ClientAddressReceived: EsmtpConnection._client_address,  # noqa: SLF001
+    CredentialsReceived: EsmtpConnection._credentials,  # noqa: SLF001
+    TlsRequested: EsmtpConnection._tls_requested,  # noqa: SLF001
+    TlsStarting: EsmtpConnection._tls_starting,  # noqa: SLF001
+    ReplyPending: EsmtpConnection._pending,  # noqa: SLF001
+    ReplyRefused: EsmtpConnection._refused,  # noqa: SLF001
+    SessionEnded: EsmtpConnection._ended,  # noqa: SLF001
 }

@@ -26,7 +26,7 @@ LINGER: Final = 2.0
 resets it, and the reset overtakes the 421 that says why."""
 
 
-class TimedConnection(asyncio.BufferedProtocol):
+class TimedConnection:
     """One connection, as far as octets and time go.
 
     Args:

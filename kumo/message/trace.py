@@ -7,8 +7,7 @@ They are made as octets and prepended; a body is never touched. Reception calls 
 from __future__ import annotations
 
 import time
-from base64 import b64encode
-from binascii import a2b_base64
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -126,7 +125,7 @@ def supplemental_field(
         octets = _encode_sorted(content)
     except UnicodeEncodeError:
         octets = _encode_sorted(well_formed(content))
-    payload = b64encode(octets).decode("ascii")
+    payload = b2a_base64(octets, newline=False).decode("ascii")
     if len(payload) > _PIECE:
         payload = "\r\n\t".join(payload[i : i + _PIECE] for i in range(0, len(payload), _PIECE))
     return f"{parameters.header_name}: {payload}\r\n".encode("ascii")
@@ -150,7 +149,7 @@ def supplemental_content(raw: bytes) -> dict[str, Any] | None:
         return None
     try:
         octets = a2b_base64(payload)
-        if b64encode(octets) != payload:
+        if b2a_base64(octets, newline=False) != payload:
             return None  # characters that do not belong, padding that does not fit
         content = _decode(octets)
     except (ValueError, RecursionError):

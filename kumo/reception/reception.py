@@ -188,6 +188,8 @@ class Reception:
         date = received_date(time.time()) if listener.trace_headers.received_header else ""
         body = base.content
         messages = []
+        # What nobody shares needs no copy, and the id that policy may have seen already stays.
+        is_whole = len(split) == 1
         begun = time.monotonic()
         for recipients in split:
             if not recipients:
@@ -198,7 +200,8 @@ class Reception:
             if now - begun > SLICE:
                 yield others_turn(Stage.RECEIVE)
                 begun = time.monotonic()
-            message = Message(self._new_id(), base.sender, recipients, dict(base.meta), body)
+            message = base if is_whole else Message(self._new_id(), base.sender, [], dict(base.meta), body)
+            message.recipients = list(recipients)
             if DSN_RCPT in message.meta:
                 keep_own(message.meta, recipients)
             if date:

@@ -1,0 +1,12 @@
+# Types for the compiled form of esmtp_protocol.py; see docs/decisions/0005-compiled-session.md.
+
+from kumo.listener.changing_connection cimport ChangingConnection
+
+
+cdef class EsmtpConnection(ChangingConnection):
+    cdef public object _content_since
+    cdef public bint _has_ended
+    cdef public bint _has_new_greeting
+    cdef public bint _is_storing
+    cdef public double _processing_since
+    cdef public double _transaction_since
