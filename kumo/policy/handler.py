@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from kumo.maybe_awaitable import MaybeAwaitable, is_awaitable
 from kumo.message import Connection, Message
-from kumo.policy.lua_state import LuaState, discard
+from kumo.policy.lua_state import LuaState, discard, forget_frames, is_told
 from kumo.policy.octets import octets_of, text_of
 
 _UNTIDIED = 16
@@ -123,10 +123,12 @@ class Handler:
         except Exception as error:  # noqa: BLE001 - also what the binding raises of itself fails the handler
             outcome = (False, error)
         except BaseException:
-            self._end(frame, began)
+            self._end_since(frame, began)
             raise
-        watchdog.end(began)
-        return self._result(frame, began, outcome)
+        # The clock is read once for the watchdog and for whoever counts: it and the calls around it take
+        # as long as an empty handler in Lua.
+        self._end(frame, watchdog.end(began))
+        return None if outcome is True else self._result(outcome)
 
     def place(self) -> str:
         """``script.lua:LINE`` where the handler begins, for error texts; of a chain the event's name."""
@@ -141,7 +143,7 @@ class Handler:
             try:
                 value = outcome[1](*outcome[2:])
             except Exception as error:  # noqa: BLE001 - whatever it is, it is Lua's to see
-                outcome = state.resume(number, self.event, (False, error))
+                outcome = state.resume(number, self.event, _failure(error))
                 continue
             except BaseException:
                 state.bridge.drop(number)
@@ -163,18 +165,19 @@ class Handler:
         except Exception as error:  # noqa: BLE001 - as in `run`
             outcome = (False, error)
         except GeneratorExit:
-            state.abandon(partial(self._end, frame, began), loop)
+            state.abandon(partial(self._end_since, frame, began), loop)
             raise
         except BaseException:
-            self._end(frame, began)
+            self._end_since(frame, began)
             raise
-        return self._result(frame, began, outcome)
+        self._end_since(frame, began)
+        return None if outcome is True else self._result(outcome)
 
     async def _reply(self, waiting: _Waiting, loop: asyncio.AbstractEventLoop) -> tuple[Any, ...]:
         try:
             return _success(await waiting.awaitable)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is Lua's to see
-            return False, error
+            return _failure(error)
         except GeneratorExit:
             self.state.abandon(partial(self.state.bridge.drop, waiting.number), loop)
             raise
@@ -186,17 +189,17 @@ class Handler:
     def _give_up(self, frame: int, began: float, waiting: _Waiting) -> None:
         discard(waiting.awaitable)
         self.state.bridge.drop(waiting.number)
-        self._end(frame, began)
+        self._end_since(frame, began)
 
-    def _result(self, frame: int, began: float, outcome: Any) -> Any:
-        self._end(frame, began)
-        if outcome is True:
-            return None
+    def _result(self, outcome: tuple[Any, ...]) -> Any:
         if outcome[0] is True:
             return outcome[1] if len(outcome) == 2 else outcome[1:]  # noqa: PLR2004 - true and one value
         raise self.state.failure(self.event, outcome[1])
 
-    def _end(self, frame: int, began: float) -> None:
+    def _end_since(self, frame: int, began: float) -> None:
+        self._end(frame, self.state.watchdog.seconds_since(began))
+
+    def _end(self, frame: int, seconds: float) -> None:
         state = self.state
         state.messages.pop(frame, None)
         state.connections.pop(frame, None)
@@ -206,12 +209,23 @@ class Handler:
             state.tidy(self.event)
         on_event = state.surroundings.on_event
         if on_event is not None:
-            on_event(self.event, state.watchdog.seconds_since(began))
+            on_event(self.event, seconds)
 
 
 def _success(value: Any) -> tuple[Any, ...]:
     """What a suspended handler is resumed with; a tuple is several results."""
     return (True, *value) if type(value) is tuple else (True, value)
+
+
+def _failure(error: Exception) -> tuple[Any, ...]:
+    """What it is resumed with when the call failed.
+
+    Lua may catch the exception, and has it until it collects garbage: no frame with the message may hang
+    on it.
+    """
+    if is_told(error):
+        forget_frames(error)
+    return False, error
 
 
 def ignored(result: MaybeAwaitable[Any]) -> MaybeAwaitable[None]:

@@ -94,6 +94,7 @@ class _Bridge(NamedTuple):
 
     resume: Callable[..., Any]
     drop: Callable[..., Any]
+    raise_again: Callable[..., Any]
     take: Callable[..., Any]
     load_script: Callable[..., Any]
     set_search_path: Callable[..., Any]
@@ -284,10 +285,16 @@ class LuaState:
         """
         trace, self._trace = text_of(self._trace), ""
         if isinstance(problem, BaseException):
-            kept = Rejection | ConfigError if self.watchdog.is_startup else Rejection
+            if isinstance(problem, Rejection):
+                # A copy: Lua has the given one until it collects garbage, and on its way up an exception
+                # gets hold of frames, which have the message.
+                return Rejection(problem.code, problem.text, problem.mode)
             shown = _shown(problem, trace)
-            _forget_frames(problem)
-            if isinstance(problem, kept):
+            with contextlib.suppress(Exception):
+                # The binding remembers the exception that was raised last, frames and all, until it gets out.
+                self.bridge.raise_again(problem)
+            forget_frames(problem)
+            if isinstance(problem, ConfigError) and self.watchdog.is_startup:
                 return problem
             if not isinstance(problem, MemoryError):
                 error = self._policy_error(event, shown)
@@ -505,7 +512,7 @@ def _shown(problem: BaseException, trace: str) -> str:
         trace: where Lua stood.
     """
     text = f"{problem}{trace}"
-    if not isinstance(problem, KumoError | CallError):
+    if not is_told(problem):
         python = "".join(traceback.format_exception(problem)).rstrip()
         text = f"{type(problem).__name__}: {text}\n{python}"
     lines = getattr(problem, "__notes__", None)
@@ -514,8 +521,13 @@ def _shown(problem: BaseException, trace: str) -> str:
     return text
 
 
-def _forget_frames(problem: BaseException | None) -> None:
-    """Cut off the frames, which hold Lua values: those must not outlive what made them."""
+def is_told(problem: BaseException) -> bool:
+    """Whether this tells policy what it did wrong; anything else is a fault, whose frames the log shows."""
+    return isinstance(problem, KumoError | CallError)
+
+
+def forget_frames(problem: BaseException | None) -> None:
+    """Cut off the frames: they hold Lua values, which must not outlive what made them, and the message."""
     while problem is not None:
         problem.__traceback__ = None
         problem = problem.__context__
