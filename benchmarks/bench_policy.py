@@ -81,12 +81,7 @@ class Policy:
         path = folder / "init.lua"
         path.write_text(f"local kumo = require 'kumo'\n{text}", encoding="utf-8")
         metrics = Metrics()
-
-        def note_event(event: str, seconds: float) -> None:
-            metrics.lua_event_started[event] += 1
-            metrics.lua_event_latency[event].observe(seconds)
-
-        engine = PolicyEngine(on_event=note_event)
+        engine = PolicyEngine(observer_of=lambda event: metrics.lua_event_latency[event].observe)
         engine.load(str(path))
         self.session = SessionEvents(engine)
         self.reception = ReceptionEvents(engine)

@@ -72,7 +72,7 @@ class Handler:
         is_startup: gets the time that the script itself gets.
     """
 
-    __slots__ = ("_entry", "_is_startup", "event", "state")
+    __slots__ = ("_entry", "_is_startup", "_observe", "event", "state")
 
     def __init__(
         self, state: LuaState, event: str, entry: Callable[..., Any], *, is_startup: bool = False
@@ -81,6 +81,8 @@ class Handler:
         self.event = event
         self._entry = entry
         self._is_startup = is_startup
+        observer_of = state.surroundings.observer_of
+        self._observe = None if observer_of is None else observer_of(event)
 
     def run(
         self, message: Message | None, connection: Connection | None, *arguments: Any
@@ -201,15 +203,18 @@ class Handler:
 
     def _end(self, frame: int, seconds: float) -> None:
         state = self.state
-        state.messages.pop(frame, None)
-        state.connections.pop(frame, None)
+        # Most events have but one of the two, and to ask for an item costs more than to ask for any.
+        if state.messages:
+            state.messages.pop(frame, None)
+        if state.connections:
+            state.connections.pop(frame, None)
         state.active -= 1
         state.untidied = untidied = state.untidied + 1
         if untidied >= _UNTIDIED:
             state.tidy(self.event)
-        on_event = state.surroundings.on_event
-        if on_event is not None:
-            on_event(self.event, seconds)
+        observe = self._observe
+        if observe is not None:
+            observe(seconds)
 
 
 def _success(value: Any) -> tuple[Any, ...]:
@@ -230,7 +235,7 @@ def _failure(error: Exception) -> tuple[Any, ...]:
 
 def ignored(result: MaybeAwaitable[Any]) -> MaybeAwaitable[None]:
     """Drop a handler's result, now or once it is there: its event has none."""
-    return _ignore_later(result) if result is not None and is_awaitable(result) else None
+    return _ignore_later(result) if is_awaitable(result) else None
 
 
 async def _ignore_later(result: Awaitable[Any]) -> None:

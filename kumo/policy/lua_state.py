@@ -75,7 +75,7 @@ class Surroundings:
         memo_caches: what ``kumo.memoize`` keeps.
         spool_ids: ids of messages that policy makes.
         load_content: makes a stored message's content resident; None: every content is.
-        on_event: told of each handler that ran, with the seconds from its start to its end.
+        observer_of: gives what is told the seconds of each run of an event's handler, for the event's name.
         on_memory_overrun: told of the state whose memory is used up, and of the event that did it.
     """
 
@@ -85,7 +85,7 @@ class Surroundings:
     memo_caches: MemoCaches
     spool_ids: SpoolIdSource
     load_content: ContentLoader | None
-    on_event: Callable[[str, float], None] | None
+    observer_of: Callable[[str], Callable[[float], None]] | None
     on_memory_overrun: Callable[[LuaState, str], None]
 
 

@@ -89,7 +89,8 @@ class SessionEvents:
         handler = self._engine.handlers.get("smtp_server_connection_accepted")
         if handler is None:
             return None
-        return ignored(handler.run(None, connection))
+        result = handler.run(None, connection)
+        return None if result is None else ignored(result)
 
     def on_ehlo(
         self, connection: Connection, verb: str, domain: str, keywords: tuple[str, ...]
@@ -172,7 +173,8 @@ class SessionEvents:
         handler = self._engine.handlers.get("smtp_server_mail_from")
         if handler is None:
             return None
-        return ignored(handler.run(None, connection, octets_of(sender.email)))
+        result = handler.run(None, connection, octets_of(sender.email))
+        return None if result is None else ignored(result)
 
     def on_rcpt_to(self, connection: Connection, recipient: EnvelopeAddress) -> MaybeAwaitable[None]:
         """Fire ``smtp_server_rcpt_to(recipient, conn_meta)``.
@@ -184,7 +186,8 @@ class SessionEvents:
         handler = self._engine.handlers.get("smtp_server_rcpt_to")
         if handler is None:
             return None
-        return ignored(handler.run(None, connection, octets_of(recipient.email)))
+        result = handler.run(None, connection, octets_of(recipient.email))
+        return None if result is None else ignored(result)
 
     def rewrite_response(
         self, connection: Connection, reply: Reply, command: str | None
