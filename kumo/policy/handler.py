@@ -35,31 +35,32 @@ class _Pending(Awaitable[Any]):
     once, runs no line of its own: the handler would stay suspended for ever.
 
     Args:
-        go_on: makes the coroutine that goes on with the handler.
-        give_up: ends the handler where it stands.
-        state: where it runs.
+        handler: which one.
+        frame: the number of its run.
+        began: what the watchdog gave when it began.
+        waiting: what it waits for.
     """
 
-    __slots__ = ("_give_up", "_go_on", "_loop", "_state")
+    __slots__ = ("_began", "_frame", "_handler", "_is_given_up", "_loop", "_waiting")
 
-    def __init__(
-        self,
-        go_on: Callable[[], Coroutine[Any, Any, Any]],
-        give_up: Callable[[], None],
-        state: LuaState,
-    ) -> None:
-        self._go_on = go_on
-        self._give_up: Callable[[], None] | None = give_up
-        self._state = state
+    def __init__(self, handler: Handler, frame: int, began: float, waiting: _Waiting) -> None:
+        self._handler = handler
+        self._frame = frame
+        self._began = began
+        self._waiting = waiting
+        # Asked once: it looks whether the process is still the same one, which is a call of the kernel.
         self._loop = asyncio.get_running_loop()
+        self._is_given_up = True
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        self._give_up = None
-        return self._go_on().__await__()
+        self._is_given_up = False
+        return self._handler.go_on(self._frame, self._began, self._waiting, self._loop).__await__()
 
     def __del__(self) -> None:
-        if self._give_up is not None:
-            self._state.abandon(self._give_up, self._loop)
+        if self._is_given_up:
+            handler = self._handler
+            give_up = partial(handler.give_up, self._frame, self._began, self._waiting)
+            handler.state.abandon(give_up, self._loop)
 
 
 class Handler:
@@ -117,11 +118,7 @@ class Handler:
                 outcome = self._answer(outcome)
                 if type(outcome) is _Waiting:
                     watchdog.end(began)
-                    return _Pending(
-                        partial(self._go_on, frame, began, outcome),
-                        partial(self._give_up, frame, began, outcome),
-                        state,
-                    )
+                    return _Pending(self, frame, began, outcome)
         except Exception as error:  # noqa: BLE001 - also what the binding raises of itself fails the handler
             outcome = (False, error)
         except BaseException:
@@ -155,9 +152,9 @@ class Handler:
             outcome = state.resume(number, self.event, _success(value))
         return outcome
 
-    async def _go_on(self, frame: int, began: float, outcome: Any) -> Any:
+    async def go_on(self, frame: int, began: float, outcome: Any, loop: asyncio.AbstractEventLoop) -> Any:
+        """Run it to its end, from where it waits; for whoever ``run`` gave to await."""
         state = self.state
-        loop = asyncio.get_running_loop()
         try:
             while type(outcome) is _Waiting:
                 reply = await self._reply(outcome, loop)
@@ -188,7 +185,8 @@ class Handler:
             self.state.bridge.drop(waiting.number)
             raise
 
-    def _give_up(self, frame: int, began: float, waiting: _Waiting) -> None:
+    def give_up(self, frame: int, began: float, waiting: _Waiting) -> None:
+        """End it where it waits."""
         discard(waiting.awaitable)
         self.state.bridge.drop(waiting.number)
         self._end_since(frame, began)
