@@ -44,7 +44,7 @@ from kumo.policy.kept_values import MAP, VIEW, KeptObject
 from kumo.policy.lua_values import LuaValues
 from kumo.policy.memo_caches import MemoCaches
 from kumo.policy.names import MESSAGE_METHODS, OTHER_FUNCTIONS, known_functions
-from kumo.policy.octets import octets_of, text_of
+from kumo.policy.octets import SHORT_OCTETS, octets_of, text_of
 from kumo.policy.registry import VERSION, Declarations, EngineSide, HostFunction, PolicyContext
 from kumo.policy.watchdog import Limits, Watchdog
 
@@ -56,7 +56,6 @@ _CHUNK_NAME = "=[kumo]"
 
 _OUT_OF_MEMORY = "not enough memory"
 _STARTS_WITH_LINE = re.compile(r"[^\n]*?:[0-9]+: ")
-_SHORT_OCTETS = 4096
 _HEADROOM = 64 * 1024 * 1024
 """Octets between our limit, which is looked at now and then, and the runtime's own, which must not be met
 while Python hands something over; short values cannot use it up between two looks."""
@@ -339,7 +338,7 @@ class LuaState:
         Raises:
             MemoryError: there is no room.
         """
-        if octets >= _SHORT_OCTETS and not self._has_room(octets):
+        if octets >= SHORT_OCTETS and not self._has_room(octets):
             raise MemoryError(_OUT_OF_MEMORY)
 
     def _has_room(self, octets: int) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable
+from functools import lru_cache
 from typing import Any
 
 from lupa.lua54 import lua_type
@@ -106,9 +107,8 @@ class SessionEvents:
             return None
         if verb != "EHLO":
             return ignored(handler.run(None, connection, False, octets_of(domain)))
-        return then(
-            handler.run(None, connection, True, octets_of(domain), *map(octets_of, keywords)), _keywords
-        )
+        result = handler.run(None, connection, True, octets_of(domain), *_octets_of_all(keywords))
+        return None if result is None else then(result, _keywords)
 
     def on_auth_plain(
         self, connection: Connection, authz_id: str, authn_id: str, password: str
@@ -207,6 +207,12 @@ class SessionEvents:
         except KumoError as error:
             _log_ignored(error)
             return None
+
+
+@lru_cache(maxsize=64)
+def _octets_of_all(keywords: tuple[str, ...]) -> tuple[str, ...]:
+    """Keywords for Lua; they are the server's own, the same for one session after the other."""
+    return tuple(map(octets_of, keywords))
 
 
 def _first(result: Any) -> Any:

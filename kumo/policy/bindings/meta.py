@@ -9,7 +9,7 @@ from typing import Any
 from kumo.message import Connection, Message
 from kumo.policy.handles import Handles
 from kumo.policy.json_values import lua_to_json
-from kumo.policy.octets import octets_of, text_of
+from kumo.policy.octets import SHORT_OCTETS, octets_of, text_of
 
 _TABLES = (list, tuple, dict)
 
@@ -32,7 +32,8 @@ def meta_functions(
     def get_meta(number: int, key: str) -> Any:
         value = objects[number].meta.get(key if key.isascii() else text_of(key))
         if type(value) is str:
-            require_room(len(value))
+            if len(value) >= SHORT_OCTETS:
+                require_room(len(value))
             return value if value.isascii() else octets_of(value)
         if value is not None and isinstance(value, _TABLES):
             # The second result asks Lua to come back by the way that tables take.
@@ -41,8 +42,7 @@ def meta_functions(
 
     def set_meta(number: int, key: str, value: Any) -> None:
         meta = objects[number].meta
-        if not key.isascii():
-            key = text_of(key)
+        key = key if key.isascii() else text_of(key)
         if type(value) is str:
             meta[key] = value if value.isascii() else text_of(value)
         elif value is None or (type(value) is float and not math.isfinite(value)):

@@ -312,17 +312,22 @@ for _, name in ipairs { 'set_data', 'remove_all_named_headers', 'get_first_named
   content_method(name, function(frame, text) return fn(frame, need_string(name, 1, text)) end)
 end
 
+-- In one piece, as policies call these for every message.
 for _, name in ipairs { 'prepend_header', 'append_header' } do
   local fn = host['message_' .. name]
-  content_method(name, function(frame, field, value, encode)
-    if type(field) ~= 'string' then field = need_string(name, 1, field) end
-    if type(value) ~= 'string' then value = need_string(name, 2, value) end
-    return fn(frame, field, value, encode == true)
-  end)
+  message_methods[name] = function(self, field, value, encode)
+    local number = self == latest.object and latest.number or message_number(self, name)
+    if type(field) ~= 'string' then field = need_string(name, 1, field, 3) end
+    if type(value) ~= 'string' then value = need_string(name, 2, value, 3) end
+    local _, is_absent = fn(number, field, value, encode == true)
+    if is_absent then
+      load_content(number)
+      fn(number, field, value, encode == true)
+    end
+  end
 end
 
--- The same, where names are a list or nothing; the host gets whether there is a list, then its items. One of them
--- writes meta.
+-- Where names are a list or nothing; the host gets whether there is a list, then its items. One of them writes meta.
 local function names_method(name)
   local fn = host['message_' .. name]
   content_method(name, function(frame, names)
