@@ -136,6 +136,11 @@ class Distribution:
         self._counts[bisect_left(bounds, seconds) if seconds > bounds[0] else 0] += 1
         self._sum += seconds
 
+    @property
+    def count(self) -> int:
+        """Durations counted so far."""
+        return sum(self._counts)
+
     def samples(self, labels: dict[str, str]) -> Iterator[Sample]:
         """The lines of a Prometheus histogram: cumulative buckets, count and sum."""
         below = 0
@@ -188,6 +193,10 @@ class HistogramSeries(dict[str, Distribution]):
     def __missing__(self, label_value: str) -> Distribution:
         distribution = self[label_value] = Distribution()
         return distribution
+
+    def counts(self) -> dict[str, float]:
+        """How many durations each distribution has."""
+        return {key: one.count for key, one in self.items()}
 
     def family(self) -> Family:
         """All distributions now."""
@@ -282,6 +291,8 @@ class Metrics:
     def _add_policy(self) -> None:
         self.lua_event_started = _counter("lua_event_started", "event", "Events handed to Lua handlers.")
         self.lua_event_latency = HistogramSeries("lua_event_latency", "event", "Seconds an event took.")
+        # Counted once for both: it happens for every event of every message.
+        self.lua_event_started.watch(self.lua_event_latency.counts)
 
     def families(self) -> Iterator[Family]:
         """Every metric with the values of the moment it is yielded at."""

@@ -83,7 +83,7 @@ class Server:
             spool_ids=self._ids,
             load_content=self._load_content,
             load_key=self._load_key,
-            on_event=self._note_event,
+            observer_of=lambda event: self._metrics.lua_event_latency[event].observe,
         )
         self._keys = KeySources(self._engine.call)
         self._storage_events = StorageEvents(self._engine)
@@ -261,10 +261,6 @@ class Server:
                 known = current
                 if self._engine.reload():
                     queues.policy_changed()
-
-    def _note_event(self, event: str, seconds: float) -> None:
-        self._metrics.lua_event_started[event] += 1
-        self._metrics.lua_event_latency[event].observe(seconds)
 
     def _load_key(self, source: KeySource) -> Awaitable[bytes]:
         return self._keys.load(source)

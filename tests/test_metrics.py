@@ -51,6 +51,17 @@ def test_daemons_share_no_numbers() -> None:
     assert other.total_messages_received == {}
 
 
+def test_events_are_counted_with_their_times() -> None:
+    metrics = Metrics()
+    for seconds in (0.001, 0.2, 1000.0):
+        metrics.lua_event_latency["init"].observe(seconds)
+    metrics.lua_event_latency["smtp_server_ehlo"].observe(0.001)
+    assert metrics.lua_event_started.family().samples == [
+        Sample("", {"event": "init"}, 3),
+        Sample("", {"event": "smtp_server_ehlo"}, 1),
+    ]
+
+
 def test_series_counts_labels_it_never_saw() -> None:
     series = Series("n", MetricKind.COUNTER, "service", "Text.")
     series["a"] += 1

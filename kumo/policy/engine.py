@@ -48,7 +48,8 @@ class PolicyEngine:
         spool_ids: ids of messages that policy makes.
         load_content: makes a stored message's content resident; None: every content is.
         load_key: gets the octets of a key; None: there are no keys.
-        on_event: told of each handler that ran, with the seconds from its start to its end.
+        observer_of: gives what is told the seconds of each run of an event's handler, from its start to its
+            end, for the event's name; asked once for each handler.
         functions: what policy finds below ``kumo``.
     """
 
@@ -59,7 +60,7 @@ class PolicyEngine:
         spool_ids: SpoolIdSource | None = None,
         load_content: ContentLoader | None = None,
         load_key: Callable[[KeySource], Awaitable[bytes]] | None = None,
-        on_event: Callable[[str, float], None] | None = None,
+        observer_of: Callable[[str], Callable[[float], None]] | None = None,
         functions: Iterable[HostFunction] = ALL_FUNCTIONS,
     ) -> None:
         self.declarations = Declarations()
@@ -79,7 +80,7 @@ class PolicyEngine:
             memo_caches=self._memo_caches,
             spool_ids=spool_ids or SpoolIdSource(),
             load_content=load_content,
-            on_event=on_event,
+            observer_of=observer_of,
             on_memory_overrun=self._replace_overrun_state,
         )
         self._path: str | None = None

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from kumo.maybe_awaitable import MaybeAwaitable, is_awaitable
 from kumo.message import Connection, Message
-from kumo.policy.lua_state import LuaState, discard
+from kumo.policy.lua_state import LuaState, discard, forget_frames, is_told
 from kumo.policy.octets import octets_of, text_of
 
 _UNTIDIED = 16
@@ -35,31 +35,32 @@ class _Pending(Awaitable[Any]):
     once, runs no line of its own: the handler would stay suspended for ever.
 
     Args:
-        go_on: makes the coroutine that goes on with the handler.
-        give_up: ends the handler where it stands.
-        state: where it runs.
+        handler: which one.
+        frame: the number of its run.
+        began: what the watchdog gave when it began.
+        waiting: what it waits for.
     """
 
-    __slots__ = ("_give_up", "_go_on", "_loop", "_state")
+    __slots__ = ("_began", "_frame", "_handler", "_is_given_up", "_loop", "_waiting")
 
-    def __init__(
-        self,
-        go_on: Callable[[], Coroutine[Any, Any, Any]],
-        give_up: Callable[[], None],
-        state: LuaState,
-    ) -> None:
-        self._go_on = go_on
-        self._give_up: Callable[[], None] | None = give_up
-        self._state = state
+    def __init__(self, handler: Handler, frame: int, began: float, waiting: _Waiting) -> None:
+        self._handler = handler
+        self._frame = frame
+        self._began = began
+        self._waiting = waiting
+        # Asked once: it looks whether the process is still the same one, which is a call of the kernel.
         self._loop = asyncio.get_running_loop()
+        self._is_given_up = True
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        self._give_up = None
-        return self._go_on().__await__()
+        self._is_given_up = False
+        return self._handler.go_on(self._frame, self._began, self._waiting, self._loop).__await__()
 
     def __del__(self) -> None:
-        if self._give_up is not None:
-            self._state.abandon(self._give_up, self._loop)
+        if self._is_given_up:
+            handler = self._handler
+            give_up = partial(handler.give_up, self._frame, self._began, self._waiting)
+            handler.state.abandon(give_up, self._loop)
 
 
 class Handler:
@@ -72,7 +73,7 @@ class Handler:
         is_startup: gets the time that the script itself gets.
     """
 
-    __slots__ = ("_entry", "_is_startup", "event", "state")
+    __slots__ = ("_entry", "_is_startup", "_observe", "event", "state")
 
     def __init__(
         self, state: LuaState, event: str, entry: Callable[..., Any], *, is_startup: bool = False
@@ -81,6 +82,8 @@ class Handler:
         self.event = event
         self._entry = entry
         self._is_startup = is_startup
+        observer_of = state.surroundings.observer_of
+        self._observe = None if observer_of is None else observer_of(event)
 
     def run(
         self, message: Message | None, connection: Connection | None, *arguments: Any
@@ -115,18 +118,16 @@ class Handler:
                 outcome = self._answer(outcome)
                 if type(outcome) is _Waiting:
                     watchdog.end(began)
-                    return _Pending(
-                        partial(self._go_on, frame, began, outcome),
-                        partial(self._give_up, frame, began, outcome),
-                        state,
-                    )
+                    return _Pending(self, frame, began, outcome)
         except Exception as error:  # noqa: BLE001 - also what the binding raises of itself fails the handler
             outcome = (False, error)
         except BaseException:
-            self._end(frame, began)
+            self._end_since(frame, began)
             raise
-        watchdog.end(began)
-        return self._result(frame, began, outcome)
+        # The clock is read once for the watchdog and for whoever counts: it and the calls around it take
+        # as long as an empty handler in Lua.
+        self._end(frame, watchdog.end(began))
+        return None if outcome is True else self._result(outcome)
 
     def place(self) -> str:
         """``script.lua:LINE`` where the handler begins, for error texts; of a chain the event's name."""
@@ -141,7 +142,7 @@ class Handler:
             try:
                 value = outcome[1](*outcome[2:])
             except Exception as error:  # noqa: BLE001 - whatever it is, it is Lua's to see
-                outcome = state.resume(number, self.event, (False, error))
+                outcome = state.resume(number, self.event, _failure(error))
                 continue
             except BaseException:
                 state.bridge.drop(number)
@@ -151,9 +152,9 @@ class Handler:
             outcome = state.resume(number, self.event, _success(value))
         return outcome
 
-    async def _go_on(self, frame: int, began: float, outcome: Any) -> Any:
+    async def go_on(self, frame: int, began: float, outcome: Any, loop: asyncio.AbstractEventLoop) -> Any:
+        """Run it to its end, from where it waits; for whoever ``run`` gave to await."""
         state = self.state
-        loop = asyncio.get_running_loop()
         try:
             while type(outcome) is _Waiting:
                 reply = await self._reply(outcome, loop)
@@ -163,18 +164,19 @@ class Handler:
         except Exception as error:  # noqa: BLE001 - as in `run`
             outcome = (False, error)
         except GeneratorExit:
-            state.abandon(partial(self._end, frame, began), loop)
+            state.abandon(partial(self._end_since, frame, began), loop)
             raise
         except BaseException:
-            self._end(frame, began)
+            self._end_since(frame, began)
             raise
-        return self._result(frame, began, outcome)
+        self._end_since(frame, began)
+        return None if outcome is True else self._result(outcome)
 
     async def _reply(self, waiting: _Waiting, loop: asyncio.AbstractEventLoop) -> tuple[Any, ...]:
         try:
             return _success(await waiting.awaitable)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is Lua's to see
-            return False, error
+            return _failure(error)
         except GeneratorExit:
             self.state.abandon(partial(self.state.bridge.drop, waiting.number), loop)
             raise
@@ -183,30 +185,34 @@ class Handler:
             self.state.bridge.drop(waiting.number)
             raise
 
-    def _give_up(self, frame: int, began: float, waiting: _Waiting) -> None:
+    def give_up(self, frame: int, began: float, waiting: _Waiting) -> None:
+        """End it where it waits."""
         discard(waiting.awaitable)
         self.state.bridge.drop(waiting.number)
-        self._end(frame, began)
+        self._end_since(frame, began)
 
-    def _result(self, frame: int, began: float, outcome: Any) -> Any:
-        self._end(frame, began)
-        if outcome is True:
-            return None
+    def _result(self, outcome: tuple[Any, ...]) -> Any:
         if outcome[0] is True:
             return outcome[1] if len(outcome) == 2 else outcome[1:]  # noqa: PLR2004 - true and one value
         raise self.state.failure(self.event, outcome[1])
 
-    def _end(self, frame: int, began: float) -> None:
+    def _end_since(self, frame: int, began: float) -> None:
+        self._end(frame, self.state.watchdog.seconds_since(began))
+
+    def _end(self, frame: int, seconds: float) -> None:
         state = self.state
-        state.messages.pop(frame, None)
-        state.connections.pop(frame, None)
+        # Most events have but one of the two, and to ask for an item costs more than to ask for any.
+        if state.messages:
+            state.messages.pop(frame, None)
+        if state.connections:
+            state.connections.pop(frame, None)
         state.active -= 1
         state.untidied = untidied = state.untidied + 1
         if untidied >= _UNTIDIED:
             state.tidy(self.event)
-        on_event = state.surroundings.on_event
-        if on_event is not None:
-            on_event(self.event, state.watchdog.seconds_since(began))
+        observe = self._observe
+        if observe is not None:
+            observe(seconds)
 
 
 def _success(value: Any) -> tuple[Any, ...]:
@@ -214,9 +220,20 @@ def _success(value: Any) -> tuple[Any, ...]:
     return (True, *value) if type(value) is tuple else (True, value)
 
 
+def _failure(error: Exception) -> tuple[Any, ...]:
+    """What it is resumed with when the call failed.
+
+    Lua may catch the exception, and has it until it collects garbage: no frame with the message may hang
+    on it.
+    """
+    if is_told(error):
+        forget_frames(error)
+    return False, error
+
+
 def ignored(result: MaybeAwaitable[Any]) -> MaybeAwaitable[None]:
     """Drop a handler's result, now or once it is there: its event has none."""
-    return _ignore_later(result) if result is not None and is_awaitable(result) else None
+    return _ignore_later(result) if is_awaitable(result) else None
 
 
 async def _ignore_later(result: Awaitable[Any]) -> None:

@@ -44,7 +44,7 @@ from kumo.policy.kept_values import MAP, VIEW, KeptObject
 from kumo.policy.lua_values import LuaValues
 from kumo.policy.memo_caches import MemoCaches
 from kumo.policy.names import MESSAGE_METHODS, OTHER_FUNCTIONS, known_functions
-from kumo.policy.octets import octets_of, text_of
+from kumo.policy.octets import SHORT_OCTETS, octets_of, text_of
 from kumo.policy.registry import VERSION, Declarations, EngineSide, HostFunction, PolicyContext
 from kumo.policy.watchdog import Limits, Watchdog
 
@@ -56,7 +56,6 @@ _CHUNK_NAME = "=[kumo]"
 
 _OUT_OF_MEMORY = "not enough memory"
 _STARTS_WITH_LINE = re.compile(r"[^\n]*?:[0-9]+: ")
-_SHORT_OCTETS = 4096
 _HEADROOM = 64 * 1024 * 1024
 """Octets between our limit, which is looked at now and then, and the runtime's own, which must not be met
 while Python hands something over; short values cannot use it up between two looks."""
@@ -75,7 +74,7 @@ class Surroundings:
         memo_caches: what ``kumo.memoize`` keeps.
         spool_ids: ids of messages that policy makes.
         load_content: makes a stored message's content resident; None: every content is.
-        on_event: told of each handler that ran, with the seconds from its start to its end.
+        observer_of: gives what is told the seconds of each run of an event's handler, for the event's name.
         on_memory_overrun: told of the state whose memory is used up, and of the event that did it.
     """
 
@@ -85,7 +84,7 @@ class Surroundings:
     memo_caches: MemoCaches
     spool_ids: SpoolIdSource
     load_content: ContentLoader | None
-    on_event: Callable[[str, float], None] | None
+    observer_of: Callable[[str], Callable[[float], None]] | None
     on_memory_overrun: Callable[[LuaState, str], None]
 
 
@@ -94,6 +93,7 @@ class _Bridge(NamedTuple):
 
     resume: Callable[..., Any]
     drop: Callable[..., Any]
+    raise_again: Callable[..., Any]
     take: Callable[..., Any]
     load_script: Callable[..., Any]
     set_search_path: Callable[..., Any]
@@ -284,10 +284,16 @@ class LuaState:
         """
         trace, self._trace = text_of(self._trace), ""
         if isinstance(problem, BaseException):
-            kept = Rejection | ConfigError if self.watchdog.is_startup else Rejection
+            if isinstance(problem, Rejection):
+                # A copy: Lua has the given one until it collects garbage, and on its way up an exception
+                # gets hold of frames, which have the message.
+                return Rejection(problem.code, problem.text, problem.mode)
             shown = _shown(problem, trace)
-            _forget_frames(problem)
-            if isinstance(problem, kept):
+            with contextlib.suppress(Exception):
+                # The binding remembers the exception that was raised last, frames and all, until it gets out.
+                self.bridge.raise_again(problem)
+            forget_frames(problem)
+            if isinstance(problem, ConfigError) and self.watchdog.is_startup:
                 return problem
             if not isinstance(problem, MemoryError):
                 error = self._policy_error(event, shown)
@@ -332,7 +338,7 @@ class LuaState:
         Raises:
             MemoryError: there is no room.
         """
-        if octets >= _SHORT_OCTETS and not self._has_room(octets):
+        if octets >= SHORT_OCTETS and not self._has_room(octets):
             raise MemoryError(_OUT_OF_MEMORY)
 
     def _has_room(self, octets: int) -> bool:
@@ -505,7 +511,7 @@ def _shown(problem: BaseException, trace: str) -> str:
         trace: where Lua stood.
     """
     text = f"{problem}{trace}"
-    if not isinstance(problem, KumoError | CallError):
+    if not is_told(problem):
         python = "".join(traceback.format_exception(problem)).rstrip()
         text = f"{type(problem).__name__}: {text}\n{python}"
     lines = getattr(problem, "__notes__", None)
@@ -514,8 +520,13 @@ def _shown(problem: BaseException, trace: str) -> str:
     return text
 
 
-def _forget_frames(problem: BaseException | None) -> None:
-    """Cut off the frames, which hold Lua values: those must not outlive what made them."""
+def is_told(problem: BaseException) -> bool:
+    """Whether this tells policy what it did wrong; anything else is a fault, whose frames the log shows."""
+    return isinstance(problem, KumoError | CallError)
+
+
+def forget_frames(problem: BaseException | None) -> None:
+    """Cut off the frames: they hold Lua values, which must not outlive what made them, and the message."""
     while problem is not None:
         problem.__traceback__ = None
         problem = problem.__context__

@@ -43,7 +43,8 @@ class ReceptionEvents:
         handler = self._engine.handlers.get("smtp_server_data")
         if handler is None:
             return None
-        return ignored(handler.run(message, connection))
+        result = handler.run(message, connection)
+        return None if result is None else ignored(result)
 
     def on_split_transaction(
         self, message: Message, connection: Connection
@@ -74,7 +75,8 @@ class ReceptionEvents:
         handler = self._engine.handlers.get("smtp_server_message_received")
         if handler is None:
             return None
-        return ignored(handler.run(message, connection))
+        result = handler.run(message, connection)
+        return None if result is None else ignored(result)
 
 
 class QueueEvents:
@@ -122,7 +124,8 @@ class QueueEvents:
         handler = self._engine.handlers.get("smtp_server_message_deferred_inject")
         if handler is None:
             return None
-        return ignored(handler.run(message, connection))
+        result = handler.run(message, connection)
+        return None if result is None else ignored(result)
 
 
 class StorageEvents:
@@ -150,7 +153,8 @@ class StorageEvents:
         handler = self._engine.handlers.get(_ENUMERATED)
         if handler is None:
             return None
-        return ignored(handler.run(message, None))
+        result = handler.run(message, None)
+        return None if result is None else ignored(result)
 
     def should_log(self, event: str, message: Message) -> MaybeAwaitable[bool]:
         """Ask a logger's ``filter_event`` whether to log a record about ``message``.

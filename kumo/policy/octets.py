@@ -7,6 +7,9 @@ no UTF-8 survive the round trip as surrogates.
 
 from __future__ import annotations
 
+SHORT_OCTETS = 4096
+"""Below that many nobody asks whether Lua has room for a string: a state's headroom has it."""
+
 
 def text_of(octets: str) -> str:
     """The Unicode text that a Lua string spells.

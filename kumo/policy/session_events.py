@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable
+from functools import lru_cache
 from typing import Any
 
 from lupa.lua54 import lua_type
@@ -89,7 +90,8 @@ class SessionEvents:
         handler = self._engine.handlers.get("smtp_server_connection_accepted")
         if handler is None:
             return None
-        return ignored(handler.run(None, connection))
+        result = handler.run(None, connection)
+        return None if result is None else ignored(result)
 
     def on_ehlo(
         self, connection: Connection, verb: str, domain: str, keywords: tuple[str, ...]
@@ -105,9 +107,8 @@ class SessionEvents:
             return None
         if verb != "EHLO":
             return ignored(handler.run(None, connection, False, octets_of(domain)))
-        return then(
-            handler.run(None, connection, True, octets_of(domain), *map(octets_of, keywords)), _keywords
-        )
+        result = handler.run(None, connection, True, octets_of(domain), *_octets_of_all(keywords))
+        return None if result is None else then(result, _keywords)
 
     def on_auth_plain(
         self, connection: Connection, authz_id: str, authn_id: str, password: str
@@ -172,7 +173,8 @@ class SessionEvents:
         handler = self._engine.handlers.get("smtp_server_mail_from")
         if handler is None:
             return None
-        return ignored(handler.run(None, connection, octets_of(sender.email)))
+        result = handler.run(None, connection, octets_of(sender.email))
+        return None if result is None else ignored(result)
 
     def on_rcpt_to(self, connection: Connection, recipient: EnvelopeAddress) -> MaybeAwaitable[None]:
         """Fire ``smtp_server_rcpt_to(recipient, conn_meta)``.
@@ -184,7 +186,8 @@ class SessionEvents:
         handler = self._engine.handlers.get("smtp_server_rcpt_to")
         if handler is None:
             return None
-        return ignored(handler.run(None, connection, octets_of(recipient.email)))
+        result = handler.run(None, connection, octets_of(recipient.email))
+        return None if result is None else ignored(result)
 
     def rewrite_response(
         self, connection: Connection, reply: Reply, command: str | None
@@ -204,6 +207,12 @@ class SessionEvents:
         except KumoError as error:
             _log_ignored(error)
             return None
+
+
+@lru_cache(maxsize=64)
+def _octets_of_all(keywords: tuple[str, ...]) -> tuple[str, ...]:
+    """Keywords for Lua; they are the server's own, the same for one session after the other."""
+    return tuple(map(octets_of, keywords))
 
 
 def _first(result: Any) -> Any:

@@ -83,11 +83,16 @@ class Watchdog:
         self.started = now = self._clock()
         return now
 
-    def end(self, began: float) -> None:
-        """Note that Lua was left; names the event in the log if that took long."""
+    def end(self, began: float) -> float:
+        """Note that Lua was left; names the event in the log if that took long.
+
+        Returns:
+            Seconds since ``begin`` gave that time.
+        """
         seconds = self._clock() - began
         if seconds > self._slow:
             self._name_slow(seconds)
+        return seconds
 
     def overdue(self) -> str | None:
         """What is wrong when the time is over, None before."""

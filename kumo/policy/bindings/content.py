@@ -97,7 +97,12 @@ def _field_functions(messages: Handles[Message]) -> dict[str, Callable[..., Any]
         message = messages[number]
         if not message.is_resident:
             return _ABSENT
-        message.prepend(prepend_field(text_of(name), text_of(value), encode=encode))
+        # As `refusing` does, which costs a call more.
+        try:
+            field = prepend_field(text_of(name), text_of(value), encode=encode)
+        except ValueError as error:
+            raise CallError(str(error)) from None
+        message.prepend(field)
         return None
 
     def append_header(number: int, name: str, value: str, encode: bool) -> Any:
@@ -118,7 +123,7 @@ def _field_functions(messages: Handles[Message]) -> dict[str, Callable[..., Any]
         return None
 
     return {
-        "message_prepend_header": refusing(prepend_header),
+        "message_prepend_header": prepend_header,
         "message_append_header": refusing(append_header),
         "message_remove_all_named_headers": remove_all_named_headers,
     }

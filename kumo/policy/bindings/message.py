@@ -33,15 +33,6 @@ def message_functions(
     def set_sender(number: int, email: str) -> None:
         messages[number].sender = address_of(email, "set_sender")
 
-    def recipient_count(number: int) -> int:
-        return len(messages[number].recipients)
-
-    def recipient(number: int, index: int) -> str:
-        return octets_of(messages[number].recipients[index - 1].email)
-
-    def set_recipients(number: int, *emails: str) -> None:
-        messages[number].recipients = [address_of(email, "set_recipient") for email in emails]
-
     def name_queue(number: int) -> str:
         message = messages[number]
         return octets_of(queue_name(message.meta, message.recipients))
@@ -56,14 +47,34 @@ def message_functions(
         "message_id": identity,
         "message_sender": sender,
         "message_set_sender": set_sender,
-        "message_recipient_count": recipient_count,
-        "message_recipient": recipient,
-        "message_set_recipients": set_recipients,
         "message_queue_name": refusing(name_queue),
         "message_num_attempts": num_attempts,
         "message_increment_num_attempts": increment_num_attempts,
     }
-    return functions | meta_functions("message", messages, to_lua, require_room)
+    return (
+        functions | _recipient_functions(messages) | meta_functions("message", messages, to_lua, require_room)
+    )
+
+
+def _recipient_functions(messages: Handles[Message]) -> dict[str, Callable[..., Any]]:
+    def only_recipient(number: int) -> Any:
+        recipients = messages[number].recipients
+        if len(recipients) == 1:
+            return octets_of(recipients[0].email)
+        return None, len(recipients)
+
+    def some_recipients(number: int, first: int, most: int) -> tuple[str, ...]:
+        some = messages[number].recipients[first - 1 : first - 1 + most]
+        return tuple([octets_of(recipient.email) for recipient in some])
+
+    def set_recipients(number: int, *emails: str) -> None:
+        messages[number].recipients = [address_of(email, "set_recipient") for email in emails]
+
+    return {
+        "message_only_recipient": only_recipient,
+        "message_recipients": some_recipients,
+        "message_set_recipients": set_recipients,
+    }
 
 
 def make_message_function(

@@ -9,7 +9,9 @@ from typing import Any
 from kumo.message import Connection, Message
 from kumo.policy.handles import Handles
 from kumo.policy.json_values import lua_to_json
-from kumo.policy.octets import octets_of, text_of
+from kumo.policy.octets import SHORT_OCTETS, octets_of, text_of
+
+_TABLES = (list, tuple, dict)
 
 
 def meta_functions(
@@ -28,23 +30,25 @@ def meta_functions(
     """
 
     def get_meta(number: int, key: str) -> Any:
-        value = objects[number].meta.get(text_of(key))
+        value = objects[number].meta.get(key if key.isascii() else text_of(key))
         if type(value) is str:
-            require_room(len(value))
-            return octets_of(value)
-        if isinstance(value, list | tuple | dict):
+            if len(value) >= SHORT_OCTETS:
+                require_room(len(value))
+            return value if value.isascii() else octets_of(value)
+        if value is not None and isinstance(value, _TABLES):
             # The second result asks Lua to come back by the way that tables take.
             return None, True
         return value
 
     def set_meta(number: int, key: str, value: Any) -> None:
         meta = objects[number].meta
+        key = key if key.isascii() else text_of(key)
         if type(value) is str:
-            meta[text_of(key)] = text_of(value)
+            meta[key] = value if value.isascii() else text_of(value)
         elif value is None or (type(value) is float and not math.isfinite(value)):
-            meta.pop(text_of(key), None)
+            meta.pop(key, None)
         else:
-            meta[text_of(key)] = value
+            meta[key] = value
 
     def get_table(number: int, key: str) -> Any:
         return to_lua(objects[number].meta.get(text_of(key)))

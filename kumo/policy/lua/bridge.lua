@@ -23,6 +23,7 @@ local SLICE = 10000 -- instructions between two looks at the clock
 local SPARE = 64 -- idle coroutines kept
 local OWN = '=[kumo]'
 
+local hot -- the idle coroutine that ended last: most of the time it is the only one
 local workers, idle = {}, 0
 local suspended, last_suspended = {}, 0
 local parked, last_parked = {}, 0
@@ -159,7 +160,9 @@ end
 local function settle(co, alive, mark, ...)
   if mark == DONE then
     if flights[co] then abandon_flights(co, stopped) end
-    if idle < SPARE then
+    if not hot then
+      hot = co
+    elseif idle < SPARE then
       idle = idle + 1
       workers[idle] = co
     end
@@ -178,24 +181,33 @@ local function settle(co, alive, mark, ...)
   return false, stopped or mark
 end
 
+local function take_worker()
+  if idle == 0 then
+    local co = create(serve)
+    sethook(co, look_at_clock, '', SLICE)
+    return co
+  end
+  local co = workers[idle]
+  workers[idle] = nil
+  idle = idle - 1
+  return co
+end
+
 -- A function for the host that runs `fn` as the handler of `event`. It gives true and the handler's
 -- results, or false and the problem, or the number of a suspended handler and the call it waits for.
-function bridge.entry(event, fn)
+-- What `fn` gets is made by `shape` of what the host gives: out here, as in a coroutine with a hook every
+-- instruction takes more than twice as long.
+function bridge.entry(event, fn, shape)
+  local forget = bridge.forget
   return function(...)
-    local co
-    if idle > 0 then
-      co = workers[idle]
-      workers[idle] = nil
-      idle = idle - 1
-    else
-      co = create(serve)
-      sethook(co, look_at_clock, '', SLICE)
-    end
+    local co = hot
+    if co then hot = nil else co = take_worker() end
     worker = co
     current_event = event
     stopped = nil
     globals._KUMO_CURRENT_EVENT = event
-    return settle(co, resume(co, fn, ...))
+    forget()
+    return settle(co, resume(co, fn, shape(...)))
   end
 end
 
@@ -206,6 +218,7 @@ function bridge.resume(number, event, ...)
   current_event = event
   stopped = nil
   globals._KUMO_CURRENT_EVENT = event
+  bridge.forget()
   return settle(co, resume(co, ...))
 end
 
@@ -215,6 +228,8 @@ function bridge.drop(number)
   close(co)
   abandon_flights(co)
 end
+
+function bridge.raise_again(problem) error(problem, 0) end
 
 function bridge.load_script(path)
   local chunk, reason = loadfile(path, 't')
@@ -255,12 +270,18 @@ function bridge.take(number)
   return arguments.n, unpack(arguments, 1, arguments.n)
 end
 
+-- Where Lua cannot yield. What the host did meanwhile is not known.
+local function block(fn, ...)
+  bridge.forget()
+  return pcall(blocking, fn, park(...))
+end
+
 -- For host functions that may see a table or function, give one back, or wait.
 function bridge.wrap(fn)
   return function(...)
     caller = running()
     if isyieldable() then return results(yield(CALLS, fn, ...)) end
-    return results(pcall(blocking, fn, park(...)))
+    return results(block(fn, ...))
   end
 end
 
@@ -283,8 +304,7 @@ end
 local function pass(co, ok, mark, ...)
   if ok and rawequal(mark, CALLS) then
     if isyieldable() then return pass(co, resume(co, yield(CALLS, ...))) end
-    local fn = ...
-    return pass(co, resume(co, pcall(blocking, fn, park(select(2, ...)))))
+    return pass(co, resume(co, block(...)))
   end
   if not ok then located(mark, co) end
   return ok, mark, ...

@@ -99,47 +99,36 @@ end
 
 -- What each event's handler gets; the host passes a frame number, which objects refer to, and scalars.
 local shapes = {
-  smtp_server_connection_accepted = function(fn)
-    return function(frame) return fn(connection(frame)) end
+  smtp_server_connection_accepted = function(frame) return connection(frame) end,
+  smtp_server_get_dynamic_parameters = function(frame, via) return via, connection(frame) end,
+  smtp_server_auth_plain = function(frame, authz, authc, password)
+    return authz, authc, password, connection(frame)
   end,
-  smtp_server_get_dynamic_parameters = function(fn)
-    return function(frame, via) return fn(via, connection(frame)) end
+  get_listener_domain = function(frame, domain, via) return domain, via, connection(frame) end,
+  smtp_server_ehlo = function(frame, is_extended, domain, ...)
+    if is_extended then return domain, connection(frame), { ... } end
+    return domain, connection(frame)
   end,
-  smtp_server_auth_plain = function(fn)
-    return function(frame, authz, authc, password) return fn(authz, authc, password, connection(frame)) end
+  smtp_server_mail_from = function(frame, email) return address(email), connection(frame) end,
+  smtp_server_data = function(frame) return message(frame), connection(frame) end,
+  smtp_server_rewrite_response = function(frame, code, text, command)
+    return code, text, command, connection(frame)
   end,
-  get_listener_domain = function(fn)
-    return function(frame, domain, via) return fn(domain, via, connection(frame)) end
-  end,
-  smtp_server_ehlo = function(fn)
-    return function(frame, is_extended, domain, ...)
-      if is_extended then return fn(domain, connection(frame), { ... }) end
-      return fn(domain, connection(frame))
-    end
-  end,
-  smtp_server_mail_from = function(fn)
-    return function(frame, email) return fn(address(email), connection(frame)) end
-  end,
-  smtp_server_data = function(fn)
-    return function(frame) return fn(message(frame), connection(frame)) end
-  end,
-  smtp_server_split_transaction = function(fn)
-    return function(frame) return batches(fn(message(frame), connection(frame))) end
-  end,
-  smtp_server_rewrite_response = function(fn)
-    return function(frame, code, text, command) return fn(code, text, command, connection(frame)) end
-  end,
-  spool_message_enumerated = function(fn)
-    return function(frame) return fn(message(frame)) end
-  end,
+  spool_message_enumerated = function(frame) return message(frame) end,
 }
 shapes.smtp_server_rcpt_to = shapes.smtp_server_mail_from
+shapes.smtp_server_split_transaction = shapes.smtp_server_data
 shapes.smtp_server_message_received = shapes.smtp_server_data
 shapes.smtp_server_message_deferred_inject = shapes.smtp_server_data
 
-local function plain(fn)
-  return function(_, ...) return fn(...) end
-end
+local function plain(_, ...) return ... end
+
+-- What the host gets in place of what a handler returns.
+local results = {
+  smtp_server_split_transaction = function(fn)
+    return function(...) return batches(fn(...)) end
+  end,
+}
 
 -- Asks one handler after the other until one answers; nil is no answer.
 local function chain(handlers)
@@ -173,7 +162,9 @@ function bridge.entry_for(event, as, index)
   else
     fn = handlers[1][1]
   end
-  return bridge.entry(event, (shapes[as or event] or plain)(fn))
+  as = as or event
+  if results[as] then fn = results[as](fn) end
+  return bridge.entry(event, fn, shapes[as] or plain)
 end
 
 -- Where the only handler of an event begins.

@@ -6,6 +6,7 @@ local host, bridge = ...
 local type, error, tostring, setmetatable = type, error, tostring, setmetatable
 local rawget, next, ipairs, max, math_type = rawget, next, ipairs, math.max, math.type
 local getmetatable, format, unpack, move = debug.getmetatable, string.format, table.unpack, table.move
+local match, byte = string.match, string.byte
 local kumo, wrap, fail = bridge.kumo, bridge.wrap, bridge.fail
 
 local function read_only(name)
@@ -15,20 +16,29 @@ end
 -- EnvelopeAddress ------------------------------------------------------------------------------
 
 local EMAIL = {}
+local QUOTE = byte('"')
 local Address = { __name = 'EnvelopeAddress', __metatable = false, __newindex = read_only('EnvelopeAddress') }
 
 local function address(email) return setmetatable({ [EMAIL] = email }, Address) end
 
+local parsed, user, domain -- the address that was taken apart last, and its parts: they are asked for one by one
+
+local function take_apart(email)
+  user, domain = match(email, '^(.*)@([^@]*)$')
+  parsed = email
+  if not user then
+    user, domain = email:lower(), ''
+  elseif byte(user) == QUOTE then
+    user = user:sub(2, -2):gsub('\\(.)', '%1')
+  end
+end
+
 function Address.__index(self, key)
   local email = rawget(self, EMAIL)
   if key == 'email' then return email end
-  local user, domain = email:match('^(.*)@([^@]*)$')
-  if key == 'domain' then return domain or '' end
-  if key == 'user' then
-    if not user then return email:lower() end
-    if user:sub(1, 1) == '"' then user = user:sub(2, -2):gsub('\\(.)', '%1') end
-    return user
-  end
+  if email ~= parsed then take_apart(email) end
+  if key == 'domain' then return domain end
+  if key == 'user' then return user end
 end
 
 function Address.__tostring(self) return rawget(self, EMAIL) end
@@ -83,21 +93,32 @@ local function refuse_self(self, class, method)
     noun, method, method, class.__name, type(self)))
 end
 
--- The objects made last and their numbers: nearly every method is called on one of them.
-local last_connection, last_connection_number = {}, nil
-local last_message, last_message_number = {}, nil
+-- The objects made last and their numbers: nearly every method is called on one of them, and asks for it in line,
+-- as a call would take as long as the method's own work. `values` is what was read of their meta since Lua was entered.
+local latest_connection, latest_message = { object = {}, values = {} }, { object = {}, values = {} }
+local kept = 0 -- values in both
+local MOST_KEPT = 64 -- bounds what has to be forgotten for each handler
+
+-- Forgets the values; called whenever Lua is entered or has waited for the host, as others write meta meanwhile.
+function bridge.forget()
+  if kept == 0 then return end
+  kept = 0
+  -- The same keys come again: in a table that had them they need no new memory.
+  for key in next, latest_connection.values do latest_connection.values[key] = nil end
+  for key in next, latest_message.values do latest_message.values[key] = nil end
+end
 
 -- The number of the object that a method was called on. Methods call the host directly, and there nothing but
 -- scalars may arrive: policy can call a method with any `self`, and write into a table of ours.
 local function connection_number(self, method)
-  if self == last_connection then return last_connection_number end
+  if self == latest_connection.object then return latest_connection.number end
   local number = getmetatable(self) == Connection and self[1]
   if math_type(number) == 'integer' then return number end
   refuse_self(self, Connection, method)
 end
 
 local function message_number(self, method)
-  if self == last_message then return last_message_number end
+  if self == latest_message.object then return latest_message.number end
   local class = getmetatable(self)
   local number = (class == Message or class == OwnedMessage) and self[1]
   if math_type(number) == 'integer' then return number end
@@ -106,13 +127,13 @@ end
 
 function bridge.connection(frame)
   local connection = setmetatable({ frame }, Connection)
-  last_connection, last_connection_number = connection, frame
+  latest_connection.object, latest_connection.number = connection, frame
   return connection
 end
 
 function bridge.message(frame)
   local message = setmetatable({ frame }, Message)
-  last_message, last_message_number = message, frame
+  latest_message.object, latest_message.number = message, frame
   return message
 end
 
@@ -124,25 +145,41 @@ local function refuse_key(key, method)
   error(format('%s expects a string as key, not a %s', method, type(key)), 3)
 end
 
--- get_meta and set_meta over two pairs of host functions: scalars go straight, tables by the detour.
-local function give_meta(methods, number_of, get, set, get_table, set_table)
+-- get_meta and set_meta over two pairs of host functions: scalars go straight, tables by the detour. A call into
+-- the host takes five times as long as all else here, so what was read once is not asked for again.
+local function give_meta(methods, latest, number_of, get, set, get_table, set_table)
+  local values = latest.values
+
   function methods.get_meta(self, key)
-    local number = number_of(self, 'get_meta')
+    local is_latest = self == latest.object
+    if is_latest then
+      local value = values[key]
+      if value ~= nil then return value end
+    end
+    local number = is_latest and latest.number or number_of(self, 'get_meta')
     if type(key) ~= 'string' then refuse_key(key, 'get_meta') end
     local value, is_table = get(number, key)
     if is_table then return get_table(number, key) end
+    if is_latest and value ~= nil and kept < MOST_KEPT then
+      kept = kept + 1
+      values[key] = value
+    end
     return value
   end
+
   function methods.set_meta(self, key, value)
-    local number = number_of(self, 'set_meta')
+    local number = self == latest.object and latest.number or number_of(self, 'set_meta')
     if type(key) ~= 'string' then refuse_key(key, 'set_meta') end
-    if storable[type(value)] then
+    local kind = type(value)
+    if storable[kind] then
+      -- What is written is hardly ever read again by the same handler: to keep it would cost every other one.
+      if kept > 0 then values[key] = nil end
       set(number, key, value)
-    elseif type(value) == 'table' and (getmetatable(value) == nil or bridge.is_view(value)) then
+    elseif kind == 'table' and (getmetatable(value) == nil or bridge.is_view(value)) then
       set_table(number, key, value)
     else
       local mt = getmetatable(value)
-      local kind = type(mt) == 'table' and type(mt.__name) == 'string' and mt.__name or type(value)
+      kind = type(mt) == 'table' and type(mt.__name) == 'string' and mt.__name or kind
       error(format('set_meta expects a value that JSON can hold, not a %s', kind), 2)
     end
   end
@@ -153,7 +190,7 @@ end
 local connection_methods = {}
 Connection.__index = connection_methods
 
-give_meta(connection_methods, connection_number, host.connection_get_meta, host.connection_set_meta,
+give_meta(connection_methods, latest_connection, connection_number, host.connection_get_meta, host.connection_set_meta,
   wrap(host.connection_get_table), wrap(host.connection_set_table))
 
 local auth_info = wrap(host.connection_auth_info)
@@ -162,6 +199,7 @@ function connection_methods.auth_info(self) return auth_info(connection_number(s
 -- Message --------------------------------------------------------------------------------------
 
 local message_methods = {}
+local latest = latest_message
 Message.__index, OwnedMessage.__index = message_methods, message_methods
 
 -- Objects that Lua owns; the host learns from `dead` what it can forget. The collector must not
@@ -182,42 +220,50 @@ function bridge.take_dead()
   return unpack(some)
 end
 
-give_meta(message_methods, message_number, host.message_get_meta, host.message_set_meta,
+give_meta(message_methods, latest_message, message_number, host.message_get_meta, host.message_set_meta,
   wrap(host.message_get_table), wrap(host.message_set_table))
 
 for _, name in ipairs { 'id', 'queue_name', 'num_attempts', 'increment_num_attempts' } do
   local fn = host['message_' .. name]
-  message_methods[name] = function(self) return fn(message_number(self, name)) end
+  message_methods[name] = function(self)
+    return fn(self == latest.object and latest.number or message_number(self, name))
+  end
 end
 
 local sender_of, set_sender = host.message_sender, host.message_set_sender
 
-function message_methods.sender(self) return address(sender_of(message_number(self, 'sender'))) end
+function message_methods.sender(self)
+  return address(sender_of(self == latest.object and latest.number or message_number(self, 'sender')))
+end
 
 function message_methods.set_sender(self, sender)
   local number = message_number(self, 'set_sender')
   set_sender(number, need_address(sender, 'set_sender'))
 end
 
-local recipient_count, recipient = host.message_recipient_count, host.message_recipient
+local only_recipient, recipients_of = host.message_only_recipient, host.message_recipients
+local AT_ONCE = 1000 -- recipients; many more results would overflow Lua's stack
 
 local function recipients(number, count)
   local list = {}
-  for index = 1, count do list[index] = address(recipient(number, index)) end
+  for first = 1, count, AT_ONCE do
+    for _, email in ipairs { recipients_of(number, first, AT_ONCE) } do list[#list + 1] = address(email) end
+  end
   return list
 end
 
 function message_methods.recipient_list(self)
-  local number = message_number(self, 'recipient_list')
-  return recipients(number, recipient_count(number))
+  local number = self == latest.object and latest.number or message_number(self, 'recipient_list')
+  local email, count = only_recipient(number)
+  if email then return { address(email) } end
+  return recipients(number, count)
 end
 
 function message_methods.recipient(self)
-  local number = message_number(self, 'recipient')
-  local count = recipient_count(number)
-  if count == 0 then return nil end
-  if count == 1 then return address(recipient(number, 1)) end
-  return recipients(number, count)
+  local number = self == latest.object and latest.number or message_number(self, 'recipient')
+  local email, count = only_recipient(number)
+  if email then return address(email) end
+  if count > 0 then return recipients(number, count) end
 end
 
 local function address_texts(value, who)
@@ -240,12 +286,12 @@ end
 local load_content = wrap(host.message_load_content)
 
 local function content_method(name, fn)
-  message_methods[name] = function(self, ...)
-    local number = message_number(self, name)
-    local value, is_absent = fn(number, ...)
+  message_methods[name] = function(self, a, b, c)
+    local number = self == latest.object and latest.number or message_number(self, name)
+    local value, is_absent = fn(number, a, b, c)
     if not is_absent then return value end
     load_content(number)
-    return (fn(number, ...))
+    return (fn(number, a, b, c))
   end
 end
 
@@ -266,17 +312,26 @@ for _, name in ipairs { 'set_data', 'remove_all_named_headers', 'get_first_named
   content_method(name, function(frame, text) return fn(frame, need_string(name, 1, text)) end)
 end
 
+-- In one piece, as policies call these for every message.
 for _, name in ipairs { 'prepend_header', 'append_header' } do
   local fn = host['message_' .. name]
-  content_method(name, function(frame, field, value, encode)
-    return fn(frame, need_string(name, 1, field), need_string(name, 2, value), encode == true)
-  end)
+  message_methods[name] = function(self, field, value, encode)
+    local number = self == latest.object and latest.number or message_number(self, name)
+    if type(field) ~= 'string' then field = need_string(name, 1, field, 3) end
+    if type(value) ~= 'string' then value = need_string(name, 2, value, 3) end
+    local _, is_absent = fn(number, field, value, encode == true)
+    if is_absent then
+      load_content(number)
+      fn(number, field, value, encode == true)
+    end
+  end
 end
 
--- The same, where names are a list or nothing; the host gets whether there is a list, then its items.
+-- Where names are a list or nothing; the host gets whether there is a list, then its items. One of them writes meta.
 local function names_method(name)
   local fn = host['message_' .. name]
   content_method(name, function(frame, names)
+    bridge.forget()
     if names == nil then return fn(frame, false) end
     if type(names) ~= 'table' then
       error(format("bad argument #1 to '%s' (array of strings expected, got %s)", name, type(names)), 3)

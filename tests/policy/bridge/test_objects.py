@@ -104,6 +104,33 @@ def test_recipient_is_one_address_or_a_list(load: Load, recipients: tuple[str, .
     )
 
 
+@pytest.mark.parametrize("count", [2, 999, 1000, 1001, 2500])
+@pytest.mark.parametrize("method", ["recipient", "recipient_list"])
+def test_all_of_many_recipients_are_listed_in_their_order(load: Load, method: str, count: int) -> None:
+    emails = [f"user{number}@b.example" for number in range(count)]
+    policy, _ = on_message(
+        load,
+        f"for _, address in ipairs(msg:{method}()) do kumo.note(address.email, address.user) end",
+        None,
+        *emails,
+    )
+    assert policy.notes == [(email, email.partition("@")[0]) for email in emails]
+
+
+def test_parts_of_two_addresses_do_not_mix(load: Load) -> None:
+    policy = load(
+        """
+        kumo.on('smtp_server_mail_from', function(sender) kept = sender kumo.note(sender.user) end)
+        kumo.on('smtp_server_rcpt_to', function(recipient)
+          kumo.note(kept.user, recipient.user, kept.domain, recipient.domain, kept.user)
+        end)
+        """
+    )
+    policy.session.on_mail_from(policy.connection(), policy.message(sender="ann@a.example").sender)
+    policy.session.on_rcpt_to(policy.connection(), policy.message('"b b"@b.example').recipients[0])
+    assert policy.notes == ["ann", ("ann", "b b", "a.example", "b.example", "ann")]
+
+
 def test_a_message_without_recipients_has_none(load: Load) -> None:
     assert noted(load, "(msg:set_recipient({})), msg:recipient(), #msg:recipient_list()") == (None, None, 0)
 

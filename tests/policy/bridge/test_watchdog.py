@@ -244,7 +244,7 @@ def test_garbage_is_collected_before_the_memory_counts_as_used_up(make_policy: M
 
 async def test_every_handler_that_ran_is_reported_with_its_time(make_policy: Make) -> None:
     seen: list[tuple[str, float]] = []
-    policy = make_policy(on_event=lambda event, seconds: seen.append((event, seconds))).load(
+    policy = make_policy(observer_of=lambda event: lambda seconds: seen.append((event, seconds))).load(
         """
         kumo.on('quick', function() end)
         kumo.on('waits', function() kumo.sleep(0.02) end)
