@@ -35,6 +35,7 @@ COMPILED_PYTHON = (
     "kumo.smtp.content_reader",
     "kumo.smtp.dialogue",
     "kumo.smtp.line_reader",
+    "kumo.smtp.reply",
     "kumo.smtp.reply_queue",
     "kumo.smtp.server_session",
 )

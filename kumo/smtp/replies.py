@@ -5,13 +5,14 @@ Texts and codes are KumoMTA's wherever it has that reply; clients and their oper
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from functools import lru_cache
+from typing import Final
 
 from kumo.smtp.reply import Reply
 from kumo_core.errors import Fault
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+_KEPT = 1024
+"""Replies of a kind that are kept with their octets: many are sent again soon."""
 
 # --- what a command line can be refused for ----------------------------------------------------
 
@@ -58,21 +59,25 @@ NOTHING_DONE: Final = Reply(250, "the goggles do nothing")
 GOODBYE: Final = Reply(221, "So long, and thanks for all the fish!")
 
 
+@lru_cache(maxsize=_KEPT)
 def banner(hostname: str, text: str) -> Reply:
     """The greeting of a new connection, and of one whose client named another address."""
     return Reply(220, f"{hostname} {text}")
 
 
-def ehlo_accepted(hostname: str, domain: str, keywords: Iterable[str]) -> Reply:
+@lru_cache(maxsize=_KEPT)
+def ehlo_accepted(hostname: str, domain: str, keywords: tuple[str, ...]) -> Reply:
     """The answer to EHLO, a line for each keyword."""
     return Reply(250, "\n".join((f"{hostname} Aloha {domain}", *keywords)))
 
 
+@lru_cache(maxsize=_KEPT)
 def helo_accepted(domain: str) -> Reply:
     """The answer to HELO."""
     return Reply(250, f"Hello {domain}!")
 
 
+@lru_cache(maxsize=_KEPT)
 def address_accepted(email: str) -> Reply:
     """The answer to MAIL and RCPT; ``email`` is empty for the null reverse-path."""
     return Reply(250, f"OK <{email}>")

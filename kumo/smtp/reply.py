@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from msgspec import Struct
-
 from kumo.errors import ProtocolError, Rejection
 
 
-class Reply(Struct, frozen=True, gc=False):
-    """One reply.
+class Reply:
+    """One reply; never changed once it is made. Equal to any other of the same code and text.
 
     Args:
         code: three digits; policy may send any number, which goes out as it is.
@@ -23,13 +21,17 @@ class Reply(Struct, frozen=True, gc=False):
     Source: RFC 5321 §4.2.
     """
 
-    code: int
-    text: str
+    __slots__ = ("_octets", "code", "text")
 
-    @classmethod
-    def of(cls, error: Rejection | ProtocolError) -> Reply:
+    def __init__(self, code: int, text: str) -> None:
+        self.code = code
+        self.text = text
+        self._octets: bytes | None = None
+
+    @staticmethod
+    def of(error: Rejection | ProtocolError) -> Reply:
         """The reply that an exception carries."""
-        return cls(error.code, error.text)
+        return Reply(error.code, error.text)
 
     @property
     def is_refusal(self) -> bool:
@@ -37,11 +39,24 @@ class Reply(Struct, frozen=True, gc=False):
         return 400 <= self.code <= 599  # noqa: PLR2004 - RFC 5321 §4.2.1
 
     def encode(self) -> bytes:
-        """The reply's octets, every line with the code and CRLF."""
-        code, text = self.code, self.text
-        if text.isprintable():
-            return f"{code} {text}\r\n".encode()
-        return _encode(code, text)
+        """The reply's octets, every line with the code and CRLF; kept, for replies that are sent again."""
+        octets = self._octets
+        if octets is None:
+            code, text = self.code, self.text
+            octets = f"{code} {text}\r\n".encode() if text.isprintable() else _encode(code, text)
+            self._octets = octets
+        return octets
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Reply):
+            return NotImplemented
+        return self.code == other.code and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash((self.code, self.text))
+
+    def __repr__(self) -> str:
+        return f"Reply(code={self.code!r}, text={self.text!r})"
 
 
 @lru_cache(maxsize=256)

@@ -1,5 +1,8 @@
 # Types for the compiled form of reply_queue.py; see docs/decisions/0005-compiled-session.md.
 
+from kumo.smtp.reply cimport Reply
+
+
 cdef class ReplyQueue:
     cdef public str _hostname
     cdef public list _octets
@@ -8,8 +11,8 @@ cdef class ReplyQueue:
     cdef public list facts
     cdef public list waiting
 
-    cpdef send(self, reply, command=*, mode=*, transaction=*)
+    cpdef send(self, Reply reply, command=*, mode=*, transaction=*)
     cpdef pending(self)
     cpdef end(self, str reason)
     cpdef bytes take_octets(self)
-    cdef _transmit(self, reply, command, mode, transaction)
+    cdef _transmit(self, Reply reply, command, mode, transaction)
