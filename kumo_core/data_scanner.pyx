@@ -1,33 +1,28 @@
 # cython: auto_pickle=False
 """What the octets behind a DATA command are: where they end and whether their lines are sound.
 
-One vectorised pass over every chunk while it is in the cache, and backward jumps for the line length; no
-allocation, and four octets carried from chunk to chunk. Never raises on what a peer sent and never judges it:
+One vectorised pass over every chunk while it is in the cache, and where a line could be too long backward jumps for
+its length; no allocation, and four bits carried from chunk to chunk. Never raises on what a peer sent and never judges it:
 ``kumo.smtp`` feeds it, ``kumo.smtp`` and ``kumo.reception`` decide. It does not keep the content.
 """
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.string cimport memcpy, memmove
+from libc.stdint cimport uint64_t
 
 from typing import NamedTuple
 
-from kumo_core._octets cimport (
+from kumo_core.instruction_set cimport (
     CR,
     DOT,
+    FIRST_LINE,
     LF,
-    first_bare,
+    NOWHERE,
+    SHORT_LINE,
     kumo_findings,
-    last_octet,
-    next_octet,
-    some_line_end,
-    take_blocks,
+    kumo_seam,
+    passes,
 )
-
-
-cdef enum:
-    # An end-of-data is five octets long, so the four before a chunk can be the start of one.
-    CARRIED = 4
 
 
 class ScanReport(NamedTuple):
@@ -51,15 +46,6 @@ class ScanReport(NamedTuple):
     first_bare_offset: int
     stuffed_lines: int
     longest_line_over_limit: int
-
-
-cdef inline Py_ssize_t _end_of_data(const unsigned char *p, Py_ssize_t start, Py_ssize_t end) noexcept nogil:
-    """Return the offset behind the first end of data that an octet of p[start:end] completes, or end."""
-    cdef Py_ssize_t i
-    for i in range(start, end):
-        if p[i] == LF and p[i - 1] == CR and p[i - 2] == DOT and p[i - 3] == LF and p[i - 4] == CR:
-            return i + 1
-    return end
 
 
 @cython.final
@@ -89,7 +75,7 @@ cdef class DataScanner:
     cdef bint _bare_cr
     cdef bint _bare_lf
     cdef bint _complete
-    cdef unsigned char _last[CARRIED]
+    cdef kumo_seam _seam
 
     def __init__(self, Py_ssize_t line_length_limit=998):
         if line_length_limit < 0:
@@ -108,10 +94,10 @@ cdef class DataScanner:
         self._bare_lf = False
         self._complete = False
         # The line end of the DATA command: a dot on the very first line needs no case of its own.
-        self._last[0] = 0
-        self._last[1] = 0
-        self._last[2] = CR
-        self._last[3] = LF
+        self._seam.cr = 0
+        self._seam.line = <uint64_t> 1 << 63
+        self._seam.dot = 0
+        self._seam.dot_cr = 0
 
     def scan(self, chunk, Py_ssize_t start=0, Py_ssize_t end=-1):
         """Take in the next octets, up to the end of data at most.
@@ -174,20 +160,15 @@ cdef class DataScanner:
         )
 
     cdef Py_ssize_t _pending(self) noexcept:
-        # Octets at the end of what was seen that are an end-of-data if the right ones follow.
-        cdef const unsigned char *last = self._last
-        if last[3] == DOT and last[2] == LF and last[1] == CR:
+        """Octets at the end of what was seen that are an end-of-data if the right ones follow."""
+        if self._complete:
+            return 0
+        if self._seam.dot >> 63:
             return 1
-        if last[3] == CR and last[2] == DOT and last[1] == LF and last[0] == CR:
-            return 2
-        return 0
+        return 2 if self._seam.dot_cr >> 63 else 0
 
     cdef Py_ssize_t _stuffed_lines(self) noexcept:
-        # take_blocks judges dots two octets late; one with another octet than CR behind it is decided.
-        cdef const unsigned char *last = self._last
-        if last[3] != CR and last[2] == DOT and last[1] == LF and last[0] == CR:
-            return self._stuffed + 1
-        return self._stuffed
+        return self._stuffed - (self._pending() > 0)
 
     cdef Py_ssize_t _content_length(self) noexcept:
         if self._complete:
@@ -196,92 +177,68 @@ cdef class DataScanner:
 
     cdef Py_ssize_t _take(self, const unsigned char *p, Py_ssize_t n) noexcept:
         """Take in p[:n]; return how many octets of it belong to the content and its end-of-data line."""
-        cdef unsigned char seam[2 * CARRIED]
-        cdef Py_ssize_t head = n if n < CARRIED else CARRIED
+        cdef kumo_seam before = self._seam
+        cdef kumo_findings found
         cdef Py_ssize_t end
         if n == 0:
             return 0
-        # The first octets are looked at behind those carried, so that looking back needs no case of its own.
-        memcpy(seam, self._last, CARRIED)
-        memcpy(seam + CARRIED, p, head)
-        end = self._take_range(seam, CARRIED, CARRIED + head, self._scanned - CARRIED) - CARRIED
-        if not self._complete:
-            end = self._take_range(p, head, n, self._scanned)
-        self._measure_lines(p, end)
+        found.end = found.dots = 0
+        found.first_bare = NOWHERE
+        found.bare_lf = found.bare_cr = 0
+        found.short_lines = True
+        end = passes.take(p, n, &self._seam, &found)
+        self._complete = found.end > 0
+        # The dot of the end of data was counted like those of stuffed lines.
+        self._stuffed += found.dots - self._complete
+        if self._first_bare < 0 and found.first_bare != NOWHERE:
+            self._first_bare = self._scanned + found.first_bare
+        self._bare_lf |= found.bare_lf != 0
+        self._bare_cr |= found.bare_cr != 0
+        self._measure_lines(p, end, before, found.short_lines)
         self._scanned += end
-        if end >= CARRIED:
-            memcpy(self._last, p + end - CARRIED, CARRIED)
-        else:
-            memmove(self._last, self._last + end, CARRIED - end)
-            memcpy(self._last + CARRIED - end, p, end)
         return end
 
-    cdef Py_ssize_t _take_range(
-        self, const unsigned char *p, Py_ssize_t start, Py_ssize_t end, Py_ssize_t offset,
+    cdef void _measure_lines(
+        self, const unsigned char *p, Py_ssize_t n, kumo_seam before, bint short_lines
     ) noexcept:
-        """Take in p[start:end], of which p[0] has that offset in the content.
-
-        Returns:
-            The offset in p behind an end of data, else end.
-        """
-        cdef kumo_findings found
-        cdef Py_ssize_t stop
-        found.dots = 0
-        found.first_bare = -1
-        found.bare_lf = 0
-        found.bare_cr = 0
-        stop = take_blocks(p, start, end, &found)
-        if stop < end:
-            end = _end_of_data(p, stop, end)
-            # Short of its LF, which would stop it again; so the dot of the end of data is not counted either.
-            take_blocks(p, stop, end - 1, &found)
-            self._complete = True
-        self._stuffed += found.dots
-        if found.first_bare >= 0:
-            self._bare_lf |= found.bare_lf
-            self._bare_cr |= found.bare_cr
-            if self._first_bare < 0:
-                self._first_bare = offset + first_bare(p, found.first_bare, end)
-        return end
-
-    cdef void _measure_lines(self, const unsigned char *p, Py_ssize_t n) noexcept:
-        """Measure the lines in p[:n], the first of which may have begun in an earlier chunk.
-
-        Looks for a line end in the last place where the line's limit allows one and goes on behind it.
-        """
+        """Measure the lines in p[:n], the first of which may have begun in an earlier chunk."""
         # Of the open line; before the chunk when negative.
         cdef Py_ssize_t start = -self._open_line
-        cdef Py_ssize_t next_lf = -1
-        cdef Py_ssize_t beyond, hit
-        while n - start > self._limit:
-            beyond = max(start + self._limit + 1, 0)
-            hit = some_line_end(p, max(start, 0), beyond)
-            if hit >= 0:
-                start = hit + 1
-            elif self._removes_dot(p, start):
-                start += 1
-            else:
-                # The next LF is remembered: else long lines that end in CR would look for it again and again.
-                if next_lf < beyond:
-                    next_lf = next_octet(p, beyond, n, LF)
-                hit = next_octet(p, beyond, next_lf, CR)
-                if hit == n:
-                    break
-                self._longest = max(self._longest, hit - start)
-                start = hit + 1
-        hit = last_octet(p, max(start, 0), n, LF)
-        hit = max(hit, last_octet(p, max(start, hit + 1, 0), n, CR))
+        cdef Py_ssize_t hit
+        # Lines that cannot be too long are not measured: saves a fifth of the scan of text.
+        if not short_lines or self._limit < SHORT_LINE or self._open_line > self._limit - FIRST_LINE:
+            start = self._measure_long_lines(p, start, n, before)
+        hit = passes.last_line_end(p, max(start, 0), n)
         if hit >= 0:
             start = hit + 1
-        if start < n and self._removes_dot(p, start):
+        if start < n and _removes_dot(p, start, before):
             start += 1
         self._open_line = n - start
 
-    cdef inline bint _removes_dot(self, const unsigned char *p, Py_ssize_t start) noexcept:
-        """Whether the line that begins there begins with a dot that transparency removes."""
-        cdef unsigned char before, second_before
-        if start < 0 or p[start] != DOT:
-            return False
-        before = p[start - 1] if start > 0 else self._last[CARRIED - 1]
-        second_before = p[start - 2] if start > 1 else self._last[CARRIED - 2 + start]
-        return before == LF and second_before == CR
+    cdef Py_ssize_t _measure_long_lines(
+        self, const unsigned char *p, Py_ssize_t start, Py_ssize_t n, kumo_seam before
+    ) noexcept:
+        """Note the longest line over the limit; return the start of a line that is none, as far as it is seen."""
+        while True:
+            start = passes.skip_lines(p, start, n, self._limit)
+            if n - start <= self._limit:
+                return start
+            if _removes_dot(p, start, before):
+                start += 1
+                continue
+            hit = passes.next_line_end(p, max(start + self._limit + 1, 0), n)
+            if hit == n:
+                return start
+            self._longest = max(self._longest, hit - start)
+            start = hit + 1
+
+
+cdef inline bint _removes_dot(const unsigned char *p, Py_ssize_t start, kumo_seam before) noexcept nogil:
+    """Whether the line that begins there begins with a dot that transparency removes."""
+    if start < 0 or p[start] != DOT:
+        return False
+    if start == 0:
+        return before.line >> 63 != 0
+    if start == 1:
+        return p[0] == LF and before.cr >> 63 != 0
+    return p[start - 1] == LF and p[start - 2] == CR

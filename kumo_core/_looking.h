@@ -1,0 +1,265 @@
+/* Passes that look at octets and change none; compiled once for each instruction set.
+ *
+ * A block is first only looked at: is there anything in it? Two loads, one of them an octet behind the other, need
+ * no state from step to step. Where there is something, its octets are judged by marks, a word of them a step; with
+ * AVX2 that takes a fifth longer. What stands at the end of a chunk, too short for a step, is judged in a copy.
+ */
+
+/* What a look at a block found; each is some flag or none. */
+typedef struct {
+    kumo_flags bare;
+    kumo_flags dots; /* behind any LF */
+    kumo_flags lf;
+} kumo_seen;
+
+/* Reads p[-1]. To see each LF as well costs a tenth with AVX2 and nothing with AVX-512; a search for line ends
+ * afterwards costs a fifth and a third. */
+KUMO_INLINE kumo_seen
+kumo_look(const unsigned char *p, ptrdiff_t length)
+{
+    kumo_seen seen = {kumo_none(), kumo_none(), kumo_none()};
+    for (ptrdiff_t i = 0; i < length; i += KUMO_STEP) {
+        const kumo_flags lf = kumo_equal(p + i, KUMO_LF);
+        seen.lf = kumo_or(seen.lf, lf);
+        seen.bare = kumo_or(seen.bare, kumo_xor(lf, kumo_equal(p + i - 1, KUMO_CR)));
+        seen.dots = kumo_or(seen.dots, kumo_and(kumo_equal(p + i, KUMO_DOT), kumo_equal(p + i - 1, KUMO_LF)));
+    }
+    return seen;
+}
+
+/* Adds what a step shows of which `length` octets are real and the first is p[at]. Leaves the seam behind 64 octets.
+ *
+ * Nothing here depends on what was seen before but by bits, and nothing is asked but what is asked once a content or
+ * always answered alike: with a branch for each bare LF, lines of 60 to 90 octets took three times as long. */
+KUMO_INLINE void
+kumo_judge(const unsigned char *step, ptrdiff_t length, ptrdiff_t at, kumo_seam *seam, kumo_findings *found)
+{
+    const uint64_t lf = kumo_marks(kumo_equal(step, KUMO_LF));
+    const uint64_t cr = kumo_marks(kumo_equal(step, KUMO_CR));
+    const uint64_t after_cr = cr << 1 | seam->cr >> 63;
+    const uint64_t line = lf & after_cr;
+    const uint64_t dot = kumo_marks(kumo_equal(step, KUMO_DOT)) & (line << 1 | seam->line >> 63);
+    const uint64_t dot_cr = cr & (dot << 1 | seam->dot >> 63);
+    const uint64_t end = lf & (dot_cr << 1 | seam->dot_cr >> 63);
+    uint64_t real = ~0ULL >> (KUMO_STEP - length);
+    uint64_t bare;
+    if (end) {
+        found->end = at + __builtin_ctzll(end) + 1;
+        real = end ^ (end - 1);
+    }
+    bare = (lf ^ after_cr) & real;
+    if (bare && found->first_bare == KUMO_NOWHERE) {
+        const int first = __builtin_ctzll(bare);
+        found->first_bare = at + first - !(lf >> first & 1);
+    }
+    found->bare_lf |= bare & lf;
+    found->bare_cr |= bare & ~lf;
+    found->dots += __builtin_popcountll(dot & real);
+    found->lf |= lf;
+    *seam = (kumo_seam) {cr, line, dot, dot_cr};
+}
+
+/* The same for p[at:at + length], a step or less, in a copy. */
+KUMO_INLINE void
+kumo_judge_ragged(const unsigned char *p, ptrdiff_t length, ptrdiff_t at, kumo_seam *seam, kumo_findings *found)
+{
+    unsigned char step[KUMO_STEP] = {0};
+    memcpy(step, p + at, (size_t) length);
+    kumo_judge(step, length, at, seam, found);
+    seam->cr <<= KUMO_STEP - length;
+    seam->line <<= KUMO_STEP - length;
+    seam->dot <<= KUMO_STEP - length;
+    seam->dot_cr <<= KUMO_STEP - length;
+}
+
+/* The same for the whole steps of p[at:end], at >= 4. Tells whether the next block, too, is to be judged at once. */
+KUMO_INLINE int
+kumo_judge_block(const unsigned char *p, ptrdiff_t at, ptrdiff_t end, kumo_seam *seam, kumo_findings *found)
+{
+    /* Copies: what is behind a pointer would be stored and loaded again in every step. */
+    kumo_seam here = kumo_seam_before(p + at);
+    kumo_findings seen = *found;
+    for (seen.lf = 0; at < end && !seen.end; at += KUMO_STEP)
+        kumo_judge(p + at, KUMO_STEP, at, &here, &seen);
+    const int is_rich = (seen.bare_lf | seen.bare_cr) != 0 || seen.dots != found->dots;
+    *seam = here;
+    *found = seen;
+    return is_rich;
+}
+
+/* Takes stock of the whole steps of p[at:end]; returns where it stopped, at the end or in the step with an end of
+ * data. */
+KUMO_INLINE ptrdiff_t
+kumo_take_steps(const unsigned char *p, ptrdiff_t at, ptrdiff_t end, kumo_seam *seam, kumo_findings *found)
+{
+    int closely = (seam->dot | seam->dot_cr) >> 63;
+    while (end - at >= KUMO_STEP && !found->end) {
+        const ptrdiff_t length = end - at < KUMO_BLOCK ? (end - at) / KUMO_STEP * KUMO_STEP : KUMO_BLOCK;
+        int has_lf = 0;
+        if (!closely) {
+            const kumo_seen seen = kumo_look(p + at, length);
+            closely = kumo_any(kumo_or(seen.bare, seen.dots));
+            has_lf = kumo_any(seen.lf);
+        }
+        if (closely) {
+            closely = kumo_judge_block(p, at, at + length, seam, found);
+            has_lf = found->lf != 0;
+        }
+        if (length == KUMO_BLOCK && !has_lf)
+            found->short_lines = 0;
+        at += length;
+    }
+    return at;
+}
+
+KUMO_PASS ptrdiff_t
+kumo_take(const unsigned char *p, ptrdiff_t n, kumo_seam *seam, kumo_findings *found)
+{
+    /* The first step knows the octets before it from the seam, all others from p. */
+    const ptrdiff_t first = n < KUMO_STEP ? n : KUMO_STEP;
+    ptrdiff_t at;
+    kumo_judge_ragged(p, first, 0, seam, found);
+    at = kumo_take_steps(p, first, n, seam, found);
+    if (found->end)
+        return found->end;
+    if (at > first)
+        *seam = kumo_seam_before(p + at);
+    if (at < n)
+        kumo_judge_ragged(p, n - at, at, seam, found);
+    return found->end ? found->end : n;
+}
+
+/* Where a change of that kind is due: bare CR (at the octet behind it) and LF, or leading dots. Reads p[-2]. */
+KUMO_INLINE kumo_flags
+kumo_flagged(const unsigned char *p, kumo_kind kind)
+{
+    if (kind == KUMO_MEND)
+        return kumo_xor(kumo_equal(p, KUMO_LF), kumo_equal(p - 1, KUMO_CR));
+    return kumo_and(
+        kumo_equal(p, KUMO_DOT), kumo_and(kumo_equal(p - 1, KUMO_LF), kumo_equal(p - 2, KUMO_CR))
+    );
+}
+
+/* Its marks in a step that begins at p[at], and how many octets of it there are. */
+KUMO_INLINE uint64_t
+kumo_marked(const unsigned char *p, ptrdiff_t at, ptrdiff_t n, kumo_kind kind, ptrdiff_t *length)
+{
+    kumo_window window;
+    const unsigned char *step;
+    if (at > 0 && n - at >= KUMO_STEP) {
+        *length = KUMO_STEP;
+        return kumo_marks(kumo_flagged(p + at, kind));
+    }
+    step = kumo_open_window(&window, p, at, n);
+    *length = window.length;
+    return kumo_marks(kumo_flagged(step, kind)) & window.valid;
+}
+
+/* Offset of the first octet of p[0:n] at which a change of that kind is due, or n. */
+KUMO_INLINE ptrdiff_t
+kumo_first(const unsigned char *p, ptrdiff_t n, kumo_kind kind)
+{
+    ptrdiff_t at = 0;
+    while (at < n) {
+        ptrdiff_t length;
+        uint64_t marks;
+        while (at > 0 && n - at >= KUMO_BLOCK) {
+            kumo_flags any = kumo_none();
+            for (ptrdiff_t i = 0; i < KUMO_BLOCK; i += KUMO_STEP)
+                any = kumo_or(any, kumo_flagged(p + at + i, kind));
+            if (kumo_any(any))
+                break;
+            at += KUMO_BLOCK;
+        }
+        if (at == n)
+            break;
+        marks = kumo_marked(p, at, n, kind, &length);
+        if (marks)
+            return at + __builtin_ctzll(marks);
+        at += length;
+    }
+    return n;
+}
+
+KUMO_PASS ptrdiff_t
+kumo_first_bare(const unsigned char *p, ptrdiff_t n)
+{
+    const ptrdiff_t at = kumo_first(p, n, KUMO_MEND);
+    if (at < n)
+        return p[at] == KUMO_LF ? at : at - 1;
+    return n > 0 && p[n - 1] == KUMO_CR ? n - 1 : n;
+}
+
+KUMO_PASS ptrdiff_t
+kumo_first_dot(const unsigned char *p, ptrdiff_t n)
+{
+    return kumo_first(p, n, KUMO_STUFF);
+}
+
+KUMO_INLINE kumo_flags
+kumo_line_ends(const unsigned char *p)
+{
+    return kumo_or(kumo_equal(p, KUMO_LF), kumo_equal(p, KUMO_CR));
+}
+
+KUMO_INLINE int
+kumo_has_line_end(const unsigned char *block)
+{
+    kumo_flags any = kumo_none();
+    for (ptrdiff_t i = 0; i < KUMO_BLOCK; i += KUMO_STEP)
+        any = kumo_or(any, kumo_line_ends(block + i));
+    return kumo_any(any);
+}
+
+/* Most line ends that are looked for are within a step; else it goes on by blocks. */
+KUMO_PASS ptrdiff_t
+kumo_last_line_end(const unsigned char *p, ptrdiff_t start, ptrdiff_t end)
+{
+    while (end > start && end >= KUMO_STEP) {
+        const uint64_t marks = kumo_marks(kumo_line_ends(p + end - KUMO_STEP));
+        if (marks) {
+            const ptrdiff_t hit = end - 1 - __builtin_clzll(marks);
+            return hit >= start ? hit : -1;
+        }
+        end -= KUMO_STEP;
+        while (end - start >= KUMO_BLOCK && !kumo_has_line_end(p + end - KUMO_BLOCK))
+            end -= KUMO_BLOCK;
+    }
+    while (end > start) {
+        end--;
+        if (p[end] == KUMO_LF || p[end] == KUMO_CR)
+            return end;
+    }
+    return -1;
+}
+
+KUMO_PASS ptrdiff_t
+kumo_next_line_end(const unsigned char *p, ptrdiff_t start, ptrdiff_t end)
+{
+    while (end - start >= KUMO_STEP) {
+        const uint64_t marks = kumo_marks(kumo_line_ends(p + start));
+        if (marks)
+            return start + __builtin_ctzll(marks);
+        start += KUMO_STEP;
+        while (end - start >= KUMO_BLOCK && !kumo_has_line_end(p + start))
+            start += KUMO_BLOCK;
+    }
+    while (start < end && p[start] != KUMO_LF && p[start] != KUMO_CR)
+        start++;
+    return start;
+}
+
+KUMO_PASS ptrdiff_t
+kumo_skip_lines(const unsigned char *p, ptrdiff_t start, ptrdiff_t n, ptrdiff_t limit)
+{
+    while (n - start > limit) {
+        const ptrdiff_t beyond = start + limit + 1;
+        const ptrdiff_t hit = kumo_last_line_end(p, start > 0 ? start : 0, beyond);
+        if (hit < 0)
+            break;
+        start = hit + 1;
+        /* Else lines of exactly the limit would be searched to their start: the end of the range divides CRLF. */
+        start += start < n && p[start] == KUMO_LF;
+    }
+    return start;
+}

@@ -1,0 +1,3 @@
+VARIABLE: str
+INSTRUCTION_SETS: tuple[str, str, str]
+INSTRUCTION_SET: str
