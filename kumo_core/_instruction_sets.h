@@ -55,6 +55,19 @@ kumo_seam_before(const unsigned char *p)
     };
 }
 
+/* Whether the line that begins there begins with a dot that transparency removes; p[0] stands behind the seam. */
+static inline int
+kumo_removes_dot(const unsigned char *p, ptrdiff_t start, const kumo_seam *seam)
+{
+    if (start < 0 || p[start] != KUMO_DOT)
+        return 0;
+    if (start == 0)
+        return seam->line >> 63;
+    if (start == 1)
+        return p[0] == KUMO_LF && seam->cr >> 63;
+    return p[start - 1] == KUMO_LF && p[start - 2] == KUMO_CR;
+}
+
 /* What is to be inserted before that octet. */
 static inline unsigned char
 kumo_missing(unsigned char octet, kumo_kind kind)
@@ -68,10 +81,11 @@ kumo_missing(unsigned char octet, kumo_kind kind)
 #define KUMO_PASSES \
     { \
         KUMO_TEXT(KUMO_SET), kumo_take, kumo_first_bare, kumo_first_dot, kumo_count_bare, kumo_count_dots, kumo_mend, \
-            kumo_stuff, kumo_unstuff, kumo_last_line_end, kumo_next_line_end, kumo_skip_lines, \
+            kumo_stuff, kumo_unstuff, kumo_skip_lines, \
     }
 
 #include "_baseline.h"
+#include "_measuring.h"
 #include "_looking.h"
 #include "_changing.h"
 static const kumo_passes kumo_passes_baseline = KUMO_PASSES;
@@ -82,6 +96,7 @@ static const kumo_passes kumo_passes_baseline = KUMO_PASSES;
 #undef KUMO_INLINE
 #undef KUMO_SPARSE
 #include "_avx2.h"
+#include "_measuring.h"
 #include "_looking.h"
 #include "_changing.h"
 static const kumo_passes kumo_passes_avx2 = KUMO_PASSES;
@@ -91,6 +106,7 @@ static const kumo_passes kumo_passes_avx2 = KUMO_PASSES;
 #undef KUMO_INLINE
 #undef KUMO_SPARSE
 #include "_avx512.h"
+#include "_measuring.h"
 #include "_looking.h"
 #include "_changing.h"
 static const kumo_passes kumo_passes_avx512 = KUMO_PASSES;

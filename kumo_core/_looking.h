@@ -87,46 +87,76 @@ kumo_judge_block(const unsigned char *p, ptrdiff_t at, ptrdiff_t end, kumo_seam 
     return is_rich;
 }
 
-/* Takes stock of the whole steps of p[at:end]; returns where it stopped, at the end or in the step with an end of
+/* Measures what a block adds to the lines, if it has to be measured. */
+KUMO_INLINE void
+kumo_measure_block(
+    const unsigned char *p, ptrdiff_t at, ptrdiff_t length, int has_lf, int is_clean, kumo_lines *lines
+)
+{
+    if (!lines->is_measured) {
+        if (has_lf || length < KUMO_BLOCK)
+            return;
+        lines->is_measured = 1;
+        kumo_start_last_line(p, at, lines);
+    }
+    if (has_lf || !is_clean || !lines->is_long)
+        kumo_measure(p, at + length, lines);
+    else
+        lines->seen = at + length - 1; /* A CR there shows in the next block. */
+}
+
+/* Takes stock of the whole steps of p[at:end]; returns where it stopped, at the end or in the block with an end of
  * data. */
 KUMO_INLINE ptrdiff_t
-kumo_take_steps(const unsigned char *p, ptrdiff_t at, ptrdiff_t end, kumo_seam *seam, kumo_findings *found)
+kumo_take_steps(
+    const unsigned char *p, ptrdiff_t at, ptrdiff_t end, kumo_seam *seam, kumo_lines *lines, kumo_findings *found
+)
 {
     int closely = (seam->dot | seam->dot_cr) >> 63;
-    while (end - at >= KUMO_STEP && !found->end) {
+    while (end - at >= KUMO_STEP) {
         const ptrdiff_t length = end - at < KUMO_BLOCK ? (end - at) / KUMO_STEP * KUMO_STEP : KUMO_BLOCK;
+        int is_clean = 0;
         int has_lf = 0;
         if (!closely) {
             const kumo_seen seen = kumo_look(p + at, length);
-            closely = kumo_any(kumo_or(seen.bare, seen.dots));
+            is_clean = !kumo_any(kumo_or(seen.bare, seen.dots));
             has_lf = kumo_any(seen.lf);
         }
-        if (closely) {
+        if (!is_clean) {
             closely = kumo_judge_block(p, at, at + length, seam, found);
+            if (found->end)
+                break;
             has_lf = found->lf != 0;
         }
-        if (length == KUMO_BLOCK && !has_lf)
-            found->short_lines = 0;
+        kumo_measure_block(p, at, length, has_lf, is_clean, lines);
         at += length;
     }
     return at;
 }
 
 KUMO_PASS ptrdiff_t
-kumo_take(const unsigned char *p, ptrdiff_t n, kumo_seam *seam, kumo_findings *found)
+kumo_take(const unsigned char *p, ptrdiff_t n, kumo_seam *seam, kumo_lines *lines, kumo_findings *found)
 {
     /* The first step knows the octets before it from the seam, all others from p. */
     const ptrdiff_t first = n < KUMO_STEP ? n : KUMO_STEP;
-    ptrdiff_t at;
+    ptrdiff_t at = first;
+    lines->before = *seam;
+    lines->is_measured = lines->limit < KUMO_SHORT_LINE || -lines->start > lines->limit - KUMO_FIRST_LINE;
+    lines->seen = 0;
     kumo_judge_ragged(p, first, 0, seam, found);
-    at = kumo_take_steps(p, first, n, seam, found);
-    if (found->end)
-        return found->end;
-    if (at > first)
+    if (!found->end) {
+        if (lines->is_measured)
+            kumo_measure(p, first, lines);
+        at = kumo_take_steps(p, first, n, seam, lines, found);
+    }
+    if (!found->end && at > first)
         *seam = kumo_seam_before(p + at);
-    if (at < n)
+    if (!found->end && at < n)
         kumo_judge_ragged(p, n - at, at, seam, found);
-    return found->end ? found->end : n;
+    if (found->end)
+        n = found->end;
+    kumo_finish_lines(p, n, lines);
+    return n;
 }
 
 /* Where a change of that kind is due: bare CR (at the octet behind it) and LF, or leading dots. Reads p[-2]. */
@@ -194,72 +224,4 @@ KUMO_PASS ptrdiff_t
 kumo_first_dot(const unsigned char *p, ptrdiff_t n)
 {
     return kumo_first(p, n, KUMO_STUFF);
-}
-
-KUMO_INLINE kumo_flags
-kumo_line_ends(const unsigned char *p)
-{
-    return kumo_or(kumo_equal(p, KUMO_LF), kumo_equal(p, KUMO_CR));
-}
-
-KUMO_INLINE int
-kumo_has_line_end(const unsigned char *block)
-{
-    kumo_flags any = kumo_none();
-    for (ptrdiff_t i = 0; i < KUMO_BLOCK; i += KUMO_STEP)
-        any = kumo_or(any, kumo_line_ends(block + i));
-    return kumo_any(any);
-}
-
-/* Most line ends that are looked for are within a step; else it goes on by blocks. */
-KUMO_PASS ptrdiff_t
-kumo_last_line_end(const unsigned char *p, ptrdiff_t start, ptrdiff_t end)
-{
-    while (end > start && end >= KUMO_STEP) {
-        const uint64_t marks = kumo_marks(kumo_line_ends(p + end - KUMO_STEP));
-        if (marks) {
-            const ptrdiff_t hit = end - 1 - __builtin_clzll(marks);
-            return hit >= start ? hit : -1;
-        }
-        end -= KUMO_STEP;
-        while (end - start >= KUMO_BLOCK && !kumo_has_line_end(p + end - KUMO_BLOCK))
-            end -= KUMO_BLOCK;
-    }
-    while (end > start) {
-        end--;
-        if (p[end] == KUMO_LF || p[end] == KUMO_CR)
-            return end;
-    }
-    return -1;
-}
-
-KUMO_PASS ptrdiff_t
-kumo_next_line_end(const unsigned char *p, ptrdiff_t start, ptrdiff_t end)
-{
-    while (end - start >= KUMO_STEP) {
-        const uint64_t marks = kumo_marks(kumo_line_ends(p + start));
-        if (marks)
-            return start + __builtin_ctzll(marks);
-        start += KUMO_STEP;
-        while (end - start >= KUMO_BLOCK && !kumo_has_line_end(p + start))
-            start += KUMO_BLOCK;
-    }
-    while (start < end && p[start] != KUMO_LF && p[start] != KUMO_CR)
-        start++;
-    return start;
-}
-
-KUMO_PASS ptrdiff_t
-kumo_skip_lines(const unsigned char *p, ptrdiff_t start, ptrdiff_t n, ptrdiff_t limit)
-{
-    while (n - start > limit) {
-        const ptrdiff_t beyond = start + limit + 1;
-        const ptrdiff_t hit = kumo_last_line_end(p, start > 0 ? start : 0, beyond);
-        if (hit < 0)
-            break;
-        start = hit + 1;
-        /* Else lines of exactly the limit would be searched to their start: the end of the range divides CRLF. */
-        start += start < n && p[start] == KUMO_LF;
-    }
-    return start;
 }

@@ -36,9 +36,20 @@ typedef struct {
     ptrdiff_t first_bare; /* offset of the first bare CR or LF, -1 for the CR before the chunk, or KUMO_NOWHERE */
     uint64_t bare_lf;
     uint64_t bare_cr;
-    uint64_t lf;     /* for the pass itself */
-    int short_lines; /* every whole block has an LF */
+    uint64_t lf; /* for the pass itself */
 } kumo_findings;
+
+/* Lines being measured. Between chunks `start` is seen from the end of the last one. */
+typedef struct {
+    ptrdiff_t limit;
+    ptrdiff_t start;   /* of the open line, without the dot that is to be removed; negative before the chunk */
+    ptrdiff_t longest; /* octets of the longest line over the limit that has ended, or 0 */
+    int is_long;       /* the open line is over the limit */
+    /* For the pass itself: */
+    ptrdiff_t seen;  /* where the search for the end of a long line goes on */
+    int is_measured; /* whether lines have to be measured at all */
+    kumo_seam before;
+} kumo_lines;
 
 enum { KUMO_NOWHERE = -2 };
 
@@ -58,7 +69,9 @@ typedef struct {
     const char *name;
 
     /* Takes stock of p[0:n], n > 0, up to and with an end of data; returns the offset behind what was taken. */
-    ptrdiff_t (*take)(const unsigned char *p, ptrdiff_t n, kumo_seam *seam, kumo_findings *found);
+    ptrdiff_t (*take)(
+        const unsigned char *p, ptrdiff_t n, kumo_seam *seam, kumo_lines *lines, kumo_findings *found
+    );
 
     /* Offset of the first bare CR or LF of p[0:n], or n. */
     ptrdiff_t (*first_bare)(const unsigned char *p, ptrdiff_t n);
@@ -73,11 +86,8 @@ typedef struct {
     void (*stuff)(kumo_change *change);
     void (*unstuff)(kumo_change *change);
 
-    /* Offset of the last CR or LF in p[start:end], or -1; of the first, or end. p[0] is where the octets begin. */
-    ptrdiff_t (*last_line_end)(const unsigned char *p, ptrdiff_t start, ptrdiff_t end);
-    ptrdiff_t (*next_line_end)(const unsigned char *p, ptrdiff_t start, ptrdiff_t end);
-    /* From the start of a line, before p when negative, on to the start of the first line of which p[0:n] shows that
-     * it is over the limit; else to one with at most so many octets behind it. */
+    /* From the start of a line on to that of the first one of which p[0:n] shows that it is over the limit, else to one
+     * with at most so many octets behind it. */
     ptrdiff_t (*skip_lines)(const unsigned char *p, ptrdiff_t start, ptrdiff_t n, ptrdiff_t limit);
 } kumo_passes;
 

@@ -12,17 +12,7 @@ from libc.stdint cimport uint64_t
 
 from typing import NamedTuple
 
-from kumo_core.instruction_set cimport (
-    CR,
-    DOT,
-    FIRST_LINE,
-    LF,
-    NOWHERE,
-    SHORT_LINE,
-    kumo_findings,
-    kumo_seam,
-    passes,
-)
+from kumo_core.instruction_set cimport NOWHERE, kumo_findings, kumo_lines, kumo_seam, passes
 
 
 class ScanReport(NamedTuple):
@@ -65,22 +55,19 @@ cdef class DataScanner:
     Source: RFC 5321 §4.1.1.4, §4.5.2, §4.5.3.1.6
     """
 
-    cdef Py_ssize_t _limit
     cdef Py_ssize_t _scanned
     cdef Py_ssize_t _first_bare
     cdef Py_ssize_t _stuffed
-    # Octets of the line that the last chunk left open.
-    cdef Py_ssize_t _open_line
-    cdef Py_ssize_t _longest
     cdef bint _bare_cr
     cdef bint _bare_lf
     cdef bint _complete
     cdef kumo_seam _seam
+    cdef kumo_lines _lines
 
     def __init__(self, Py_ssize_t line_length_limit=998):
         if line_length_limit < 0:
             raise ValueError(f"a line length limit cannot be negative, got {line_length_limit}")
-        self._limit = line_length_limit
+        self._lines.limit = line_length_limit
         self.reset()
 
     def reset(self):
@@ -88,8 +75,9 @@ cdef class DataScanner:
         self._scanned = 0
         self._first_bare = -1
         self._stuffed = 0
-        self._open_line = 0
-        self._longest = 0
+        self._lines.start = 0
+        self._lines.longest = 0
+        self._lines.is_long = False
         self._bare_cr = False
         self._bare_lf = False
         self._complete = False
@@ -147,9 +135,10 @@ cdef class DataScanner:
 
     def report(self):
         """Return what was seen so far."""
-        cdef Py_ssize_t longest = self._longest
-        if self._open_line > self._limit and self._open_line > longest:
-            longest = self._open_line
+        cdef Py_ssize_t longest = self._lines.longest
+        cdef Py_ssize_t open_line = -self._lines.start
+        if open_line > self._lines.limit and open_line > longest:
+            longest = open_line
         return ScanReport(
             self._content_length(),
             self._bare_cr,
@@ -177,7 +166,6 @@ cdef class DataScanner:
 
     cdef Py_ssize_t _take(self, const unsigned char *p, Py_ssize_t n) noexcept:
         """Take in p[:n]; return how many octets of it belong to the content and its end-of-data line."""
-        cdef kumo_seam before = self._seam
         cdef kumo_findings found
         cdef Py_ssize_t end
         if n == 0:
@@ -185,8 +173,7 @@ cdef class DataScanner:
         found.end = found.dots = 0
         found.first_bare = NOWHERE
         found.bare_lf = found.bare_cr = 0
-        found.short_lines = True
-        end = passes.take(p, n, &self._seam, &found)
+        end = passes.take(p, n, &self._seam, &self._lines, &found)
         self._complete = found.end > 0
         # The dot of the end of data was counted like those of stuffed lines.
         self._stuffed += found.dots - self._complete
@@ -194,51 +181,5 @@ cdef class DataScanner:
             self._first_bare = self._scanned + found.first_bare
         self._bare_lf |= found.bare_lf != 0
         self._bare_cr |= found.bare_cr != 0
-        self._measure_lines(p, end, before, found.short_lines)
         self._scanned += end
         return end
-
-    cdef void _measure_lines(
-        self, const unsigned char *p, Py_ssize_t n, kumo_seam before, bint short_lines
-    ) noexcept:
-        """Measure the lines in p[:n], the first of which may have begun in an earlier chunk."""
-        # Of the open line; before the chunk when negative.
-        cdef Py_ssize_t start = -self._open_line
-        cdef Py_ssize_t hit
-        # Lines that cannot be too long are not measured: saves a fifth of the scan of text.
-        if not short_lines or self._limit < SHORT_LINE or self._open_line > self._limit - FIRST_LINE:
-            start = self._measure_long_lines(p, start, n, before)
-        hit = passes.last_line_end(p, max(start, 0), n)
-        if hit >= 0:
-            start = hit + 1
-        if start < n and _removes_dot(p, start, before):
-            start += 1
-        self._open_line = n - start
-
-    cdef Py_ssize_t _measure_long_lines(
-        self, const unsigned char *p, Py_ssize_t start, Py_ssize_t n, kumo_seam before
-    ) noexcept:
-        """Note the longest line over the limit; return the start of a line that is none, as far as it is seen."""
-        while True:
-            start = passes.skip_lines(p, start, n, self._limit)
-            if n - start <= self._limit:
-                return start
-            if _removes_dot(p, start, before):
-                start += 1
-                continue
-            hit = passes.next_line_end(p, max(start + self._limit + 1, 0), n)
-            if hit == n:
-                return start
-            self._longest = max(self._longest, hit - start)
-            start = hit + 1
-
-
-cdef inline bint _removes_dot(const unsigned char *p, Py_ssize_t start, kumo_seam before) noexcept nogil:
-    """Whether the line that begins there begins with a dot that transparency removes."""
-    if start < 0 or p[start] != DOT:
-        return False
-    if start == 0:
-        return before.line >> 63 != 0
-    if start == 1:
-        return p[0] == LF and before.cr >> 63 != 0
-    return p[start - 1] == LF and p[start - 2] == CR

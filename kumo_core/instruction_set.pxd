@@ -4,12 +4,7 @@ from libc.stdint cimport uint64_t
 
 
 cdef extern from "_passes.h" nogil:
-    enum: LF "KUMO_LF"
-    enum: CR "KUMO_CR"
-    enum: DOT "KUMO_DOT"
     enum: STEP "KUMO_STEP"
-    enum: FIRST_LINE "KUMO_FIRST_LINE"
-    enum: SHORT_LINE "KUMO_SHORT_LINE"
     enum: NOWHERE "KUMO_NOWHERE"
 
     ctypedef struct kumo_seam:
@@ -24,7 +19,12 @@ cdef extern from "_passes.h" nogil:
         Py_ssize_t first_bare
         uint64_t bare_lf
         uint64_t bare_cr
-        bint short_lines
+
+    ctypedef struct kumo_lines:
+        Py_ssize_t limit
+        Py_ssize_t start
+        Py_ssize_t longest
+        bint is_long
 
     ctypedef struct kumo_change:
         const unsigned char *octets "from"
@@ -36,7 +36,9 @@ cdef extern from "_passes.h" nogil:
 
     ctypedef struct kumo_passes:
         const char *name
-        Py_ssize_t (*take)(const unsigned char *p, Py_ssize_t n, kumo_seam *seam, kumo_findings *found) noexcept
+        Py_ssize_t (*take)(
+            const unsigned char *p, Py_ssize_t n, kumo_seam *seam, kumo_lines *lines, kumo_findings *found
+        ) noexcept
         Py_ssize_t (*first_bare)(const unsigned char *p, Py_ssize_t n) noexcept
         Py_ssize_t (*first_dot)(const unsigned char *p, Py_ssize_t n) noexcept
         Py_ssize_t (*count_bare)(const kumo_change *change) noexcept
@@ -44,8 +46,6 @@ cdef extern from "_passes.h" nogil:
         void (*mend)(kumo_change *change) noexcept
         void (*stuff)(kumo_change *change) noexcept
         void (*unstuff)(kumo_change *change) noexcept
-        Py_ssize_t (*last_line_end)(const unsigned char *p, Py_ssize_t start, Py_ssize_t end) noexcept
-        Py_ssize_t (*next_line_end)(const unsigned char *p, Py_ssize_t start, Py_ssize_t end) noexcept
         Py_ssize_t (*skip_lines)(
             const unsigned char *p, Py_ssize_t start, Py_ssize_t n, Py_ssize_t limit
         ) noexcept
