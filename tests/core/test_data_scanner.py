@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from benchmarks.corpus import CORPORA, HOSTILE
 from kumo_core import DataScanner, ScanReport
 from tests.core import reference
-from tests.core.strategies import BLOCK, LIMIT, streams
+from tests.core.strategies import BLOCK, LIMIT, STEP, streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,7 +172,7 @@ def test_corpora_agree_with_the_reference(corpus: Callable[[int], bytes], size: 
 
 
 @pytest.mark.parametrize("cut", range(7))
-@pytest.mark.parametrize("lead", [0, 1, BLOCK - 4, BLOCK, BLOCK + 4, 3 * BLOCK + 1])
+@pytest.mark.parametrize("lead", [0, 1, STEP - 4, STEP, BLOCK, BLOCK + STEP - 3, BLOCK + STEP, 3 * BLOCK + 1])
 def test_end_of_data_is_found_across_any_seam(lead: int, cut: int) -> None:
     stream = b"x" * lead + b"\r\n.\r\nMAIL"
     scanner = DataScanner()
@@ -185,7 +185,7 @@ def test_end_of_data_is_found_across_any_seam(lead: int, cut: int) -> None:
 
 @pytest.mark.parametrize("other", [b"\r", b"\n", b".", b"x", b"\0", b""])
 @pytest.mark.parametrize("place", range(5))
-@pytest.mark.parametrize("lead", [0, 1, BLOCK - 3, BLOCK, 2 * BLOCK + 5])
+@pytest.mark.parametrize("lead", [0, 1, STEP - 3, STEP, BLOCK + STEP - 4, BLOCK + STEP, 2 * BLOCK + 5])
 def test_end_of_data_with_one_octet_changed_is_none(lead: int, place: int, other: bytes) -> None:
     end_of_data = b"\r\n.\r\n"
     changed = end_of_data[:place] + other + end_of_data[place + 1 :]
