@@ -4,8 +4,7 @@
     __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,bmi,bmi2,popcnt"))) static
 #define KUMO_INLINE __attribute__((always_inline)) KUMO_PASS inline
 
-/* Removing costs the same 4 cycles a step with and without a mark (0.55 x memcpy); over-copying a few, which is
- * mispredicted, 0.43. Inserting is split in two, see kumo_insert. */
+/* Never over-copies: that runs at 0.43 x memcpy with one place a step, removing at 0.55 whatever the flags. */
 #define KUMO_SPARSE(kind) (-1)
 
 typedef __mmask64 kumo_flags;
@@ -58,8 +57,8 @@ kumo_copy(unsigned char *to, const unsigned char *from)
     _mm512_storeu_si512(to, _mm512_loadu_si512(from));
 }
 
-/* Write 64 octets: those of `octets` in the places of `kept`, else CR, in the places of `lf` LF; with KUMO_STUFF a dot
- * for either. */
+/* Write 64 octets: those of `octets` in the places of `kept`; in the others CR, where `lf` says so LF, or a
+ * dot. */
 KUMO_INLINE void
 kumo_spread(unsigned char *out, __m512i octets, uint64_t kept, uint64_t lf, kumo_kind kind)
 {
@@ -87,8 +86,9 @@ kumo_insert(const unsigned char *step, kumo_flags marks, unsigned char *out, kum
     const __m512i octets = _mm512_loadu_si512(step);
     const uint64_t lf = kind == KUMO_MEND ? kumo_marks(kumo_equal(step, KUMO_LF)) : 0;
     const uint64_t second = marks & (marks - 1);
+    __m512i upper;
     if (((second & (second - 1)) | marks >> 62) == 0) {
-        /* Up to two marks, as in text, need no halves. The place of the second moves by that of the first. */
+        /* Up to two, as in text, need no halves: 0.39 x memcpy against 0.27. The first moves the second. */
         const uint64_t first = marks ^ second;
         const uint64_t missing = first | second << 1;
         const int inserted = __builtin_popcountll(marks);
@@ -97,9 +97,8 @@ kumo_insert(const unsigned char *step, kumo_flags marks, unsigned char *out, kum
         return out + KUMO_STEP + inserted;
     }
     out = kumo_insert_half(octets, (uint32_t) marks, (uint32_t) lf, out, kind);
-    return kumo_insert_half(
-        _mm512_castsi256_si512(_mm512_extracti64x4_epi64(octets, 1)), (uint32_t) (marks >> 32), (uint32_t) (lf >> 32), out, kind
-    );
+    upper = _mm512_castsi256_si512(_mm512_extracti64x4_epi64(octets, 1));
+    return kumo_insert_half(upper, (uint32_t) (marks >> 32), (uint32_t) (lf >> 32), out, kind);
 }
 
 KUMO_INLINE unsigned char *

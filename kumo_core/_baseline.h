@@ -1,7 +1,8 @@
-/* What every processor has: 16 octets at a time, SSE2 on x86-64 and NEON on ARM, as the compiler maps them. */
+/* What every processor has: 16 octets at a time, as the compiler maps them to SSE2, to NEON or to words. */
 #define KUMO_SET baseline
 #define KUMO_PASS static
 #define KUMO_INLINE __attribute__((always_inline)) static inline
+/* Where over-copying costs as much as octet by octet, 0.05 x memcpy; with one place a step it is 0.20. */
 #define KUMO_SPARSE(kind) 8
 
 typedef unsigned char kumo_16 __attribute__((vector_size(16)));
@@ -102,8 +103,8 @@ kumo_copy(unsigned char *to, const unsigned char *from)
     }
 }
 
-/* Two octets are written for each: what is missing before it and itself, or itself and whatever, which the next
- * overwrites. */
+/* Two octets are written for each: what is missing before it and itself, or itself and whatever, which the
+ * next overwrites. */
 KUMO_INLINE unsigned char *
 kumo_insert(const unsigned char *step, kumo_flags flags, unsigned char *out, kumo_kind kind)
 {
@@ -132,8 +133,8 @@ kumo_insert(const unsigned char *step, kumo_flags flags, unsigned char *out, kum
     return out;
 }
 
-/* Two octets at a time, of which at most one is flagged: there are three from one leading dot to the next. Where it is
- * the first, the second takes its place. */
+/* Two octets at a time, of which at most one is flagged: from one leading dot to the next there are three.
+ * Where it is the first, the second takes its place. */
 KUMO_INLINE unsigned char *
 kumo_remove(const unsigned char *step, kumo_flags flags, unsigned char *out)
 {
@@ -141,7 +142,8 @@ kumo_remove(const unsigned char *step, kumo_flags flags, unsigned char *out)
     unsigned char lengths[KUMO_STEP];
     for (int i = 0; i < 4; i++) {
         const kumo_16 flagged = flags.quarters[i];
-        const kumo_16 kept = (kumo_load_16(step + 16 * i) & ~flagged) | (kumo_load_16(step + 16 * i + 1) & flagged);
+        const kumo_16 next = kumo_load_16(step + 16 * i + 1);
+        const kumo_16 kept = (kumo_load_16(step + 16 * i) & ~flagged) | (next & flagged);
         const kumo_16 length = 1 + flagged;
         memcpy(octets + 16 * i, &kept, 16);
         memcpy(lengths + 16 * i, &length, 16);

@@ -1,11 +1,13 @@
 /* Passes that copy octets and insert or remove some on the way; compiled once for each instruction set.
  *
  * Where a step has few places to change it is copied whole, and what is behind each place once more, an octet
- * further on or nearer. Where it has many that would cost up to 64 copies, so it is changed by the instruction set's own
- * means, at one price for all marks. Both write more than they make, hence the margin.
+ * further on or nearer. Where it has many, that would take up to 64 copies; so it is changed by the
+ * instruction set's own means, at one price whatever the marks. Both write more than they make, hence the
+ * margin.
  */
 
-/* Change 64 octets where they are flagged; returns the end of what was made. Reads 128 octets, writes up to 192. */
+/* Change 64 octets where they are flagged; returns the end of what was made. Reads 128 octets, writes up to
+ * 192. */
 KUMO_INLINE unsigned char *
 kumo_change_step(const unsigned char *step, kumo_flags flags, unsigned char *out, kumo_kind kind)
 {
@@ -35,12 +37,13 @@ kumo_change_ragged(kumo_change *change, kumo_kind kind)
     kumo_window window;
     const unsigned char *step = kumo_open_window(&window, change->from, change->taken, change->length);
     const kumo_flags flags = kumo_flagged(step, kind);
+    const int is_last = change->taken + window.length == change->length;
     const int changed = __builtin_popcountll(kumo_marks(flags) & window.valid);
     ptrdiff_t made = window.length + (kind == KUMO_UNSTUFF ? -changed : changed);
 
     /* What is flagged behind the window's end changes nothing before it. */
     kumo_change_step(step, flags, out, kind);
-    if (kind == KUMO_MEND && change->taken + window.length == change->length && step[window.length - 1] == KUMO_CR)
+    if (kind == KUMO_MEND && is_last && step[window.length - 1] == KUMO_CR)
         out[made++] = KUMO_LF;
     if (made > change->room - change->made)
         return 0;

@@ -20,7 +20,7 @@
 /* A step of a change reads up to two of its lengths and writes up to three. */
 enum { KUMO_MARGIN = 3 * KUMO_STEP };
 
-/* Some octets of which a step is cut out, with two before it and as many zeros behind it as a change may read. */
+/* A copy of up to a step of octets, with two before them and zeros behind them as far as a change reads. */
 typedef struct {
     unsigned char octets[2 + 2 * KUMO_STEP];
     ptrdiff_t length;
@@ -55,7 +55,8 @@ kumo_seam_before(const unsigned char *p)
     };
 }
 
-/* Whether the line that begins there begins with a dot that transparency removes; p[0] stands behind the seam. */
+/* Whether the line that begins there begins with a dot that transparency removes; p[0] stands behind the
+ * seam. */
 static inline int
 kumo_removes_dot(const unsigned char *p, ptrdiff_t start, const kumo_seam *seam)
 {
@@ -80,8 +81,8 @@ kumo_missing(unsigned char octet, kumo_kind kind)
 
 #define KUMO_PASSES \
     { \
-        KUMO_TEXT(KUMO_SET), kumo_take, kumo_first_bare, kumo_first_dot, kumo_count_bare, kumo_count_dots, kumo_mend, \
-            kumo_stuff, kumo_unstuff, kumo_skip_lines, \
+        KUMO_TEXT(KUMO_SET), kumo_take, kumo_first_bare, kumo_first_dot, kumo_count_bare, kumo_count_dots, \
+            kumo_mend, kumo_stuff, kumo_unstuff, kumo_skip_lines, \
     }
 
 #include "_baseline.h"
@@ -112,7 +113,8 @@ static const kumo_passes kumo_passes_avx2 = KUMO_PASSES;
 static const kumo_passes kumo_passes_avx512 = KUMO_PASSES;
 #endif
 
-/* The instruction sets that this processor and its operating system have, the fastest first; returns how many. */
+/* The instruction sets that this processor and its operating system have, the fastest first; returns how
+ * many. */
 static int
 kumo_available(const kumo_passes *available[3])
 {

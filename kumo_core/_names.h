@@ -1,7 +1,8 @@
 /* What each instruction set has of its own: `kumo_equal` is `kumo_equal_avx2` while KUMO_SET is avx2.
  *
- * Every set defines the primitives, all of them on a step of 64 octets; `_looking.h` and `_changing.h` are compiled
- * with them once a set. Before the next set, KUMO_SET, KUMO_PASS, KUMO_INLINE and KUMO_SPARSE are undefined.
+ * Every set defines the primitives, all of them on a step of 64 octets; `_measuring.h`, `_looking.h` and
+ * `_changing.h` are compiled with them once a set. Before the next one KUMO_SET, KUMO_PASS, KUMO_INLINE and
+ * KUMO_SPARSE (up to how many places in a step are worth over-copying) are undefined.
  */
 #ifndef KUMO_NAMES_H
 #define KUMO_NAMES_H
@@ -23,8 +24,8 @@
 /* The flags as marks: one bit an octet, the first lowest. */
 #define kumo_marks KUMO_OF_SET(kumo_marks)
 #define kumo_copy KUMO_OF_SET(kumo_copy)
-/* Insert an octet before each marked one, or remove the marked ones, at one price whatever the marks; return the end
- * of what was written. Inserting writes 128 octets, removing 64, of which those behind that end are of no account. */
+/* Insert an octet before each flagged one, or remove the flagged ones, at one price whatever the flags; return
+ * the end of what was made. Inserting writes up to 128 octets, removing 64. */
 #define kumo_insert KUMO_OF_SET(kumo_insert)
 #define kumo_remove KUMO_OF_SET(kumo_remove)
 

@@ -32,8 +32,8 @@ cdef inline bytes changed(bytes data, Py_ssize_t first, Change change, Count cou
     copy.octets = <const unsigned char *> PyBytes_AS_STRING(<PyObject *> data)
     copy.length = PyBytes_GET_SIZE(<PyObject *> data)
     copy.taken = copy.made = first - first % STEP
-    # Counting first would cost half as much as changing. Ordinary lines need this much at most; where it is not
-    # enough, the rest is counted and the copy grows, once.
+    # Counting first would cost half as much as changing. Lines of 32 octets and more need no more room than
+    # this; where it is not enough, the rest is counted and the copy grows, once.
     copy.room = copy.length if count == NULL else copy.length + copy.length // 32 + 4 * STEP
     made = PyBytes_FromStringAndSize(NULL, copy.room)
     copy.to = <unsigned char *> PyBytes_AS_STRING(made)

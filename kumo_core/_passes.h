@@ -13,15 +13,16 @@ enum { KUMO_LF = 0x0A, KUMO_CR = 0x0D, KUMO_DOT = 0x2E };
 
 enum {
     KUMO_STEP = 64, /* octets whose marks fill one word */
-    /* Octets looked at before something is asked of them. Blocks of 512 would no longer bound a line by 998. */
+    /* Octets that are looked at before anything is asked. Blocks of 512 would not bound a line by 998. */
     KUMO_BLOCK = 7 * KUMO_STEP,
-    /* Where every whole block has an LF, the first line of a chunk ends before the one bound, and no other line has
-     * as many octets as the other. */
+    /* Where every whole block has an LF, the first line of a chunk ends before the one bound, and all others
+     * have fewer octets than the other. */
     KUMO_FIRST_LINE = KUMO_STEP + KUMO_BLOCK,
     KUMO_SHORT_LINE = 2 * KUMO_BLOCK + KUMO_STEP
 };
 
-/* What the octets before a chunk end in. Only bit 63 counts, where the marks of the step before have its last octet. */
+/* What the octets before a chunk end in. Only bit 63 counts, where the marks of the step before have its last
+ * octet. */
 typedef struct {
     uint64_t cr;
     uint64_t line;   /* CRLF, or the line end of the DATA command */
@@ -33,7 +34,7 @@ typedef struct {
 typedef struct {
     ptrdiff_t end;        /* offset behind the end of data, 0 without one */
     ptrdiff_t dots;       /* behind CRLF, that of the end of data included */
-    ptrdiff_t first_bare; /* offset of the first bare CR or LF, -1 for the CR before the chunk, or KUMO_NOWHERE */
+    ptrdiff_t first_bare; /* offset of the first bare CR or LF, -1 if before the chunk, or KUMO_NOWHERE */
     uint64_t bare_lf;
     uint64_t bare_cr;
     uint64_t lf; /* for the pass itself */
@@ -42,7 +43,7 @@ typedef struct {
 /* Lines being measured. Between chunks `start` is seen from the end of the last one. */
 typedef struct {
     ptrdiff_t limit;
-    ptrdiff_t start;   /* of the open line, without the dot that is to be removed; negative before the chunk */
+    ptrdiff_t start;   /* of the open line, without a dot that is to be removed; negative before the chunk */
     ptrdiff_t longest; /* octets of the longest line over the limit that has ended, or 0 */
     int is_long;       /* the open line is over the limit */
     /* For the pass itself: */
@@ -68,7 +69,7 @@ typedef struct {
 typedef struct {
     const char *name;
 
-    /* Takes stock of p[0:n], n > 0, up to and with an end of data; returns the offset behind what was taken. */
+    /* Takes stock of p[0:n], n > 0, up to and with an end of data; returns the offset behind it. */
     ptrdiff_t (*take)(
         const unsigned char *p, ptrdiff_t n, kumo_seam *seam, kumo_lines *lines, kumo_findings *found
     );
@@ -86,8 +87,8 @@ typedef struct {
     void (*stuff)(kumo_change *change);
     void (*unstuff)(kumo_change *change);
 
-    /* From the start of a line on to that of the first one of which p[0:n] shows that it is over the limit, else to one
-     * with at most so many octets behind it. */
+    /* From the start of a line on to that of the first one of which p[0:n] shows that it is over the limit,
+     * else to one with at most so many octets behind it. */
     ptrdiff_t (*skip_lines)(const unsigned char *p, ptrdiff_t start, ptrdiff_t n, ptrdiff_t limit);
 } kumo_passes;
 

@@ -1,8 +1,9 @@
 """Bare CR and bare LF: find the first, or mend all of them.
 
-Clean content, which is nearly all mail, costs one vectorised pass and no copy. Mending costs one more pass from the
-first bare line ending on, and for content that is mostly line ends a count and a second allocation: linear,
-whatever the input. What a bare line ending *means* (Deny, Allow, Fix) is ``kumo.reception``'s to decide.
+Clean content, which is nearly all mail, costs one vectorised pass and no copy. Mending costs one more pass
+from the first bare line ending on, and for content that is full of them a count and a second allocation:
+linear, whatever the input. What a bare line ending *means* (Deny, Allow, Fix) is ``kumo.reception``'s to
+decide.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer

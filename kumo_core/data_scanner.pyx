@@ -1,9 +1,10 @@
 # cython: auto_pickle=False
 """What the octets behind a DATA command are: where they end and whether their lines are sound.
 
-One vectorised pass over every chunk while it is in the cache, and where a line could be too long backward jumps for
-its length; no allocation, and four bits carried from chunk to chunk. Never raises on what a peer sent and never judges it:
-``kumo.smtp`` feeds it, ``kumo.smtp`` and ``kumo.reception`` decide. It does not keep the content.
+One vectorised pass over every chunk while it is in the cache, which measures lines where one could be too
+long; no allocation, and four bits carried from chunk to chunk. Never raises on what a peer sent and never
+judges it: ``kumo.smtp`` feeds it, ``kumo.smtp`` and ``kumo.reception`` decide. It does not keep the
+content.
 """
 
 cimport cython

@@ -1,8 +1,9 @@
 """Which vector instructions the kernels use: chosen once, when this module is loaded.
 
 The fastest set that processor and operating system offer, or the one that the environment variable
-``KUMO_CORE_INSTRUCTION_SET`` names, for tests, for measurements and where the wide ones cost too much clock; any other
-name is refused. The results are the same. Every module of this package that scans or changes content calls through it.
+``KUMO_CORE_INSTRUCTION_SET`` names: for tests, for measurements, and where the wide ones cost too much clock.
+Any other name is refused. The results are the same. Every module of this package that scans or changes
+content calls through it.
 """
 
 from libc.stdlib cimport getenv

@@ -1,8 +1,8 @@
 """Transparency: the dots that a sender put before lines that begin with a dot.
 
-One vectorised pass to the first such dot, and only if there is one an allocation and a pass that copies the rest.
-Knows nothing of the end of data. ``kumo.smtp`` calls ``unstuff`` on received content, and ``stuff`` on content to be
-sent.
+One vectorised pass to the first such dot, and only if there is one an allocation and a pass that copies the
+rest. Knows nothing of the end of data. ``kumo.smtp`` calls ``unstuff`` on received content, and ``stuff`` on
+content to be sent.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
