@@ -59,6 +59,7 @@ kumo_xor(kumo_flags a, kumo_flags b)
 }
 
 #ifdef __SSE2__
+#include <emmintrin.h>
 KUMO_INLINE uint64_t
 kumo_marks_16(kumo_16 flags)
 {
