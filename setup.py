@@ -21,7 +21,7 @@ import os
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-MODULES = ("command", "crlf", "data_scanner", "line_length", "transparency")
+MODULES = ("command", "crlf", "data_scanner", "instruction_set", "line_length", "transparency")
 
 # What pays, and by how much, stands in docs/decisions/0005-compiled-session.md.
 COMPILED_PYTHON = (
@@ -41,10 +41,19 @@ COMPILED_PYTHON = (
 )
 
 HEADERS = [
-    "kumo_core/_blocks.h",
+    "kumo_core/_avx2.h",
+    "kumo_core/_avx512.h",
+    "kumo_core/_baseline.h",
+    "kumo_core/_changing.h",
     "kumo_core/_classes.h",
     "kumo_core/_grammar.pxd",
+    "kumo_core/_instruction_sets.h",
+    "kumo_core/_looking.h",
+    "kumo_core/_measuring.h",
+    "kumo_core/_names.h",
     "kumo_core/_octets.pxd",
+    "kumo_core/_passes.h",
+    "kumo_core/instruction_set.pxd",
 ]
 
 TRACE = bool(os.environ.get("KUMO_CYTHON_TRACE"))
@@ -73,7 +82,7 @@ PYTHON_DIRECTIVES = {
     "autotestdict": False,
 }
 
-# -O3 for the auto-vectorised block loops; distributions build Python with -O2.
+# -O3 unrolls the block loops; distributions build Python with -O2.
 COMPILE_ARGS = ["-O3"]
 LINK_ARGS: list[str] = []
 MACROS: list[tuple[str, str | None]] = []

@@ -8,6 +8,7 @@ try:
     from kumo_core.command import Command, Path, decode_xtext, parse_command, parse_path
     from kumo_core.crlf import find_bare_line_ending, fix_line_endings
     from kumo_core.data_scanner import DataScanner, ScanReport
+    from kumo_core.instruction_set import INSTRUCTION_SET
     from kumo_core.line_length import check_line_lengths
     from kumo_core.transparency import stuff, unstuff
 except ImportError as _error:
@@ -17,6 +18,7 @@ except ImportError as _error:
 from kumo_core.errors import Fault, WireSyntaxError
 
 __all__ = [
+    "INSTRUCTION_SET",
     "Command",
     "DataScanner",
     "Fault",

@@ -1,33 +1,19 @@
 # cython: auto_pickle=False
 """What the octets behind a DATA command are: where they end and whether their lines are sound.
 
-One vectorised pass over every chunk while it is in the cache, and backward jumps for the line length; no
-allocation, and four octets carried from chunk to chunk. Never raises on what a peer sent and never judges it:
-``kumo.smtp`` feeds it, ``kumo.smtp`` and ``kumo.reception`` decide. It does not keep the content.
+One vectorised pass over every chunk while it is in the cache, which measures lines where one could be too
+long; no allocation, and four bits carried from chunk to chunk. Never raises on what a peer sent and never
+judges it: ``kumo.smtp`` feeds it, ``kumo.smtp`` and ``kumo.reception`` decide. It does not keep the
+content.
 """
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.string cimport memcpy, memmove
+from libc.stdint cimport uint64_t
 
 from typing import NamedTuple
 
-from kumo_core._octets cimport (
-    CR,
-    DOT,
-    LF,
-    first_bare,
-    kumo_findings,
-    last_octet,
-    next_octet,
-    some_line_end,
-    take_blocks,
-)
-
-
-cdef enum:
-    # An end-of-data is five octets long, so the four before a chunk can be the start of one.
-    CARRIED = 4
+from kumo_core.instruction_set cimport NOWHERE, kumo_findings, kumo_lines, kumo_seam, passes
 
 
 class ScanReport(NamedTuple):
@@ -53,15 +39,6 @@ class ScanReport(NamedTuple):
     longest_line_over_limit: int
 
 
-cdef inline Py_ssize_t _end_of_data(const unsigned char *p, Py_ssize_t start, Py_ssize_t end) noexcept nogil:
-    """Return the offset behind the first end of data that an octet of p[start:end] completes, or end."""
-    cdef Py_ssize_t i
-    for i in range(start, end):
-        if p[i] == LF and p[i - 1] == CR and p[i - 2] == DOT and p[i - 3] == LF and p[i - 4] == CR:
-            return i + 1
-    return end
-
-
 @cython.final
 cdef class DataScanner:
     """Finds the end of data in chunks of any size and takes stock of the content before it.
@@ -79,22 +56,19 @@ cdef class DataScanner:
     Source: RFC 5321 §4.1.1.4, §4.5.2, §4.5.3.1.6
     """
 
-    cdef Py_ssize_t _limit
     cdef Py_ssize_t _scanned
     cdef Py_ssize_t _first_bare
     cdef Py_ssize_t _stuffed
-    # Octets of the line that the last chunk left open.
-    cdef Py_ssize_t _open_line
-    cdef Py_ssize_t _longest
     cdef bint _bare_cr
     cdef bint _bare_lf
     cdef bint _complete
-    cdef unsigned char _last[CARRIED]
+    cdef kumo_seam _seam
+    cdef kumo_lines _lines
 
     def __init__(self, Py_ssize_t line_length_limit=998):
         if line_length_limit < 0:
             raise ValueError(f"a line length limit cannot be negative, got {line_length_limit}")
-        self._limit = line_length_limit
+        self._lines.limit = line_length_limit
         self.reset()
 
     def reset(self):
@@ -102,16 +76,17 @@ cdef class DataScanner:
         self._scanned = 0
         self._first_bare = -1
         self._stuffed = 0
-        self._open_line = 0
-        self._longest = 0
+        self._lines.start = 0
+        self._lines.longest = 0
+        self._lines.is_long = False
         self._bare_cr = False
         self._bare_lf = False
         self._complete = False
         # The line end of the DATA command: a dot on the very first line needs no case of its own.
-        self._last[0] = 0
-        self._last[1] = 0
-        self._last[2] = CR
-        self._last[3] = LF
+        self._seam.cr = 0
+        self._seam.line = <uint64_t> 1 << 63
+        self._seam.dot = 0
+        self._seam.dot_cr = 0
 
     def scan(self, chunk, Py_ssize_t start=0, Py_ssize_t end=-1):
         """Take in the next octets, up to the end of data at most.
@@ -161,9 +136,10 @@ cdef class DataScanner:
 
     def report(self):
         """Return what was seen so far."""
-        cdef Py_ssize_t longest = self._longest
-        if self._open_line > self._limit and self._open_line > longest:
-            longest = self._open_line
+        cdef Py_ssize_t longest = self._lines.longest
+        cdef Py_ssize_t open_line = -self._lines.start
+        if open_line > self._lines.limit and open_line > longest:
+            longest = open_line
         return ScanReport(
             self._content_length(),
             self._bare_cr,
@@ -174,20 +150,15 @@ cdef class DataScanner:
         )
 
     cdef Py_ssize_t _pending(self) noexcept:
-        # Octets at the end of what was seen that are an end-of-data if the right ones follow.
-        cdef const unsigned char *last = self._last
-        if last[3] == DOT and last[2] == LF and last[1] == CR:
+        """Octets at the end of what was seen that are an end-of-data if the right ones follow."""
+        if self._complete:
+            return 0
+        if self._seam.dot >> 63:
             return 1
-        if last[3] == CR and last[2] == DOT and last[1] == LF and last[0] == CR:
-            return 2
-        return 0
+        return 2 if self._seam.dot_cr >> 63 else 0
 
     cdef Py_ssize_t _stuffed_lines(self) noexcept:
-        # take_blocks judges dots two octets late; one with another octet than CR behind it is decided.
-        cdef const unsigned char *last = self._last
-        if last[3] != CR and last[2] == DOT and last[1] == LF and last[0] == CR:
-            return self._stuffed + 1
-        return self._stuffed
+        return self._stuffed - (self._pending() > 0)
 
     cdef Py_ssize_t _content_length(self) noexcept:
         if self._complete:
@@ -196,92 +167,20 @@ cdef class DataScanner:
 
     cdef Py_ssize_t _take(self, const unsigned char *p, Py_ssize_t n) noexcept:
         """Take in p[:n]; return how many octets of it belong to the content and its end-of-data line."""
-        cdef unsigned char seam[2 * CARRIED]
-        cdef Py_ssize_t head = n if n < CARRIED else CARRIED
+        cdef kumo_findings found
         cdef Py_ssize_t end
         if n == 0:
             return 0
-        # The first octets are looked at behind those carried, so that looking back needs no case of its own.
-        memcpy(seam, self._last, CARRIED)
-        memcpy(seam + CARRIED, p, head)
-        end = self._take_range(seam, CARRIED, CARRIED + head, self._scanned - CARRIED) - CARRIED
-        if not self._complete:
-            end = self._take_range(p, head, n, self._scanned)
-        self._measure_lines(p, end)
+        found.end = found.dots = 0
+        found.first_bare = NOWHERE
+        found.bare_lf = found.bare_cr = 0
+        end = passes.take(p, n, &self._seam, &self._lines, &found)
+        self._complete = found.end > 0
+        # The dot of the end of data was counted like those of stuffed lines.
+        self._stuffed += found.dots - self._complete
+        if self._first_bare < 0 and found.first_bare != NOWHERE:
+            self._first_bare = self._scanned + found.first_bare
+        self._bare_lf |= found.bare_lf != 0
+        self._bare_cr |= found.bare_cr != 0
         self._scanned += end
-        if end >= CARRIED:
-            memcpy(self._last, p + end - CARRIED, CARRIED)
-        else:
-            memmove(self._last, self._last + end, CARRIED - end)
-            memcpy(self._last + CARRIED - end, p, end)
         return end
-
-    cdef Py_ssize_t _take_range(
-        self, const unsigned char *p, Py_ssize_t start, Py_ssize_t end, Py_ssize_t offset,
-    ) noexcept:
-        """Take in p[start:end], of which p[0] has that offset in the content.
-
-        Returns:
-            The offset in p behind an end of data, else end.
-        """
-        cdef kumo_findings found
-        cdef Py_ssize_t stop
-        found.dots = 0
-        found.first_bare = -1
-        found.bare_lf = 0
-        found.bare_cr = 0
-        stop = take_blocks(p, start, end, &found)
-        if stop < end:
-            end = _end_of_data(p, stop, end)
-            # Short of its LF, which would stop it again; so the dot of the end of data is not counted either.
-            take_blocks(p, stop, end - 1, &found)
-            self._complete = True
-        self._stuffed += found.dots
-        if found.first_bare >= 0:
-            self._bare_lf |= found.bare_lf
-            self._bare_cr |= found.bare_cr
-            if self._first_bare < 0:
-                self._first_bare = offset + first_bare(p, found.first_bare, end)
-        return end
-
-    cdef void _measure_lines(self, const unsigned char *p, Py_ssize_t n) noexcept:
-        """Measure the lines in p[:n], the first of which may have begun in an earlier chunk.
-
-        Looks for a line end in the last place where the line's limit allows one and goes on behind it.
-        """
-        # Of the open line; before the chunk when negative.
-        cdef Py_ssize_t start = -self._open_line
-        cdef Py_ssize_t next_lf = -1
-        cdef Py_ssize_t beyond, hit
-        while n - start > self._limit:
-            beyond = max(start + self._limit + 1, 0)
-            hit = some_line_end(p, max(start, 0), beyond)
-            if hit >= 0:
-                start = hit + 1
-            elif self._removes_dot(p, start):
-                start += 1
-            else:
-                # The next LF is remembered: else long lines that end in CR would look for it again and again.
-                if next_lf < beyond:
-                    next_lf = next_octet(p, beyond, n, LF)
-                hit = next_octet(p, beyond, next_lf, CR)
-                if hit == n:
-                    break
-                self._longest = max(self._longest, hit - start)
-                start = hit + 1
-        hit = last_octet(p, max(start, 0), n, LF)
-        hit = max(hit, last_octet(p, max(start, hit + 1, 0), n, CR))
-        if hit >= 0:
-            start = hit + 1
-        if start < n and self._removes_dot(p, start):
-            start += 1
-        self._open_line = n - start
-
-    cdef inline bint _removes_dot(self, const unsigned char *p, Py_ssize_t start) noexcept:
-        """Whether the line that begins there begins with a dot that transparency removes."""
-        cdef unsigned char before, second_before
-        if start < 0 or p[start] != DOT:
-            return False
-        before = p[start - 1] if start > 0 else self._last[CARRIED - 1]
-        second_before = p[start - 2] if start > 1 else self._last[CARRIED - 2 + start]
-        return before == LF and second_before == CR

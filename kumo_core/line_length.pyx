@@ -1,14 +1,14 @@
 """Whether every line of a content keeps to a limit.
 
 Jumps from line end to line end near the limit instead of visiting every line, so the cost does not depend on
-the line length that a peer chooses: at most two backward searches an octet, no allocation. It does not
+the line length that a peer chooses: at most one backward search an octet, no allocation. It does not
 remove dots and does not judge line endings. ``kumo.reception`` calls it on mended content and for the
 ``Allow`` mode; while content arrives ``DataScanner`` measures the lines itself.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 
-from kumo_core._octets cimport some_line_end
+from kumo_core.instruction_set cimport passes
 
 
 def check_line_lengths(data, Py_ssize_t limit):
@@ -28,21 +28,12 @@ def check_line_lengths(data, Py_ssize_t limit):
     Source: RFC 5321 §4.5.3.1.6
     """
     cdef Py_buffer view
+    cdef Py_ssize_t start
     if limit < 0:
         raise ValueError(f"a line length limit cannot be negative, got {limit}")
     PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
     try:
-        return _first_long_line(<const unsigned char *> view.buf, view.len, limit)
+        start = passes.skip_lines(<const unsigned char *> view.buf, 0, view.len, limit)
+        return start if view.len - start > limit else -1
     finally:
         PyBuffer_Release(&view)
-
-
-cdef Py_ssize_t _first_long_line(const unsigned char *p, Py_ssize_t n, Py_ssize_t limit) noexcept nogil:
-    cdef Py_ssize_t start = 0
-    cdef Py_ssize_t hit
-    while n - start > limit:
-        hit = some_line_end(p, start, start + limit + 1)
-        if hit < 0:
-            return start
-        start = hit + 1
-    return -1

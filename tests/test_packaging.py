@@ -16,7 +16,7 @@ import kumo_core
 from kumo._version import KUMOMTA_VERSION, __version__
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULES = ["command", "crlf", "data_scanner", "line_length", "transparency"]
+MODULES = ["command", "crlf", "data_scanner", "instruction_set", "line_length", "transparency"]
 COMPILED_PYTHON = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for path in (ROOT / "kumo").rglob("*.py")

@@ -6,7 +6,8 @@ import string
 
 from hypothesis import strategies as st
 
-BLOCK = 512
+STEP = 64
+BLOCK = 448
 LIMIT = 40
 
 _pieces = st.one_of(
@@ -28,7 +29,8 @@ _pieces = st.one_of(
         ]
     ),
     st.sampled_from([b"b" * length for length in (LIMIT - 1, LIMIT, LIMIT + 1)]),
-    st.sampled_from([b"c" * length for length in (BLOCK - 5, BLOCK - 1, BLOCK, BLOCK + 3)]),
+    st.sampled_from([b"c" * length for length in (STEP - 5, STEP - 1, STEP, STEP + 3)]),
+    st.sampled_from([b"c" * length for length in (BLOCK - 5, BLOCK - 1, BLOCK, BLOCK + STEP)]),
     st.binary(max_size=4),
 )
 contents = st.lists(_pieces, max_size=30).map(b"".join)

@@ -6,7 +6,9 @@ import importlib.machinery
 import pytest
 
 
-@pytest.mark.parametrize("name", ["command", "crlf", "data_scanner", "line_length", "transparency"])
+@pytest.mark.parametrize(
+    "name", ["command", "crlf", "data_scanner", "instruction_set", "line_length", "transparency"]
+)
 def test_the_kernel_is_compiled(name: str) -> None:
     module = importlib.import_module(f"kumo_core.{name}")
     assert module.__file__ is not None

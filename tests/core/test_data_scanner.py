@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from benchmarks.corpus import CORPORA, HOSTILE
 from kumo_core import DataScanner, ScanReport
 from tests.core import reference
-from tests.core.strategies import BLOCK, LIMIT, streams
+from tests.core.strategies import BLOCK, LIMIT, STEP, streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,9 +172,12 @@ def test_corpora_agree_with_the_reference(corpus: Callable[[int], bytes], size: 
 
 
 @pytest.mark.parametrize("cut", range(7))
-@pytest.mark.parametrize("lead", [0, 1, BLOCK - 4, BLOCK, BLOCK + 4, 3 * BLOCK + 1])
-def test_end_of_data_is_found_across_any_seam(lead: int, cut: int) -> None:
-    stream = b"x" * lead + b"\r\n.\r\nMAIL"
+@pytest.mark.parametrize(
+    "lead", [0, 1, *range(STEP - 5, STEP + 1), BLOCK, *range(BLOCK + STEP - 5, BLOCK + STEP + 1)]
+)
+@pytest.mark.parametrize("behind", [b"MAIL", b"MAIL" * 300], ids=len)
+def test_end_of_data_is_found_across_any_seam(lead: int, cut: int, behind: bytes) -> None:
+    stream = b"x" * lead + b"\r\n.\r\n" + behind
     scanner = DataScanner()
     first = scanner.scan(stream[: lead + cut])
     second = 0 if scanner.complete else scanner.scan(stream[lead + cut :])
@@ -185,11 +188,16 @@ def test_end_of_data_is_found_across_any_seam(lead: int, cut: int) -> None:
 
 @pytest.mark.parametrize("other", [b"\r", b"\n", b".", b"x", b"\0", b""])
 @pytest.mark.parametrize("place", range(5))
-@pytest.mark.parametrize("lead", [0, 1, BLOCK - 3, BLOCK, 2 * BLOCK + 5])
-def test_end_of_data_with_one_octet_changed_is_none(lead: int, place: int, other: bytes) -> None:
+@pytest.mark.parametrize(
+    "lead", [0, 1, *range(STEP - 5, STEP + 1), *range(BLOCK + STEP - 5, BLOCK + STEP + 1)]
+)
+@pytest.mark.parametrize("behind", [b"y\r\n", b"y\r\n" * 300], ids=len)
+def test_end_of_data_with_one_octet_changed_is_none(
+    lead: int, place: int, other: bytes, behind: bytes
+) -> None:
     end_of_data = b"\r\n.\r\n"
     changed = end_of_data[:place] + other + end_of_data[place + 1 :]
-    stream = b"x" * lead + changed + b"y\r\n"
+    stream = b"x" * lead + changed + behind
     expected = reference.scan(stream, LIMIT)
     assert expected[1] == (changed == end_of_data)
     for sizes in ([1 << 20], [1], [BLOCK]):

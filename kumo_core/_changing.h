@@ -1,0 +1,126 @@
+/* Passes that copy octets and insert or remove some on the way; compiled once for each instruction set.
+ *
+ * Where a step has few places to change it is copied whole, and what is behind each place once more, an octet
+ * further on or nearer. Where it has many, that would take up to 64 copies; so it is changed by the
+ * instruction set's own means, at one price whatever the marks. Both write more than they make, hence the
+ * margin.
+ */
+
+/* Change 64 octets where they are flagged; returns the end of what was made. Reads 128 octets, writes up to
+ * 192. */
+KUMO_INLINE unsigned char *
+kumo_change_step(const unsigned char *step, kumo_flags flags, unsigned char *out, kumo_kind kind)
+{
+    uint64_t marks = kumo_marks(flags);
+    if (__builtin_popcountll(marks) > KUMO_SPARSE(kind))
+        return kind == KUMO_UNSTUFF ? kumo_remove(step, flags, out) : kumo_insert(step, flags, out, kind);
+    kumo_copy(out, step);
+    for (; marks; marks &= marks - 1) {
+        const int place = __builtin_ctzll(marks);
+        if (kind == KUMO_UNSTUFF) {
+            kumo_copy(out + place, step + place + 1);
+            out--;
+        } else {
+            out[place] = kumo_missing(step[place], kind);
+            out++;
+            kumo_copy(out + place, step + place);
+        }
+    }
+    return out + KUMO_STEP;
+}
+
+/* Change up to 64 octets in copies of exact size; tells whether there was room. */
+KUMO_INLINE int
+kumo_change_ragged(kumo_change *change, kumo_kind kind)
+{
+    unsigned char out[4 * KUMO_STEP];
+    kumo_window window;
+    const unsigned char *step = kumo_open_window(&window, change->from, change->taken, change->length);
+    const kumo_flags flags = kumo_flagged(step, kind);
+    const int is_last = change->taken + window.length == change->length;
+    const int changed = __builtin_popcountll(kumo_marks(flags) & window.valid);
+    ptrdiff_t made = window.length + (kind == KUMO_UNSTUFF ? -changed : changed);
+
+    /* What is flagged behind the window's end changes nothing before it. */
+    kumo_change_step(step, flags, out, kind);
+    if (kind == KUMO_MEND && is_last && step[window.length - 1] == KUMO_CR)
+        out[made++] = KUMO_LF;
+    if (made > change->room - change->made)
+        return 0;
+    memcpy(change->to + change->made, out, (size_t) made);
+    change->made += made;
+    change->taken += window.length;
+    return 1;
+}
+
+/* Change the whole steps that leave the margin, in place. */
+KUMO_INLINE void
+kumo_change_steps(kumo_change *change, kumo_kind kind)
+{
+    const unsigned char *from = change->from + change->taken;
+    unsigned char *to = change->to + change->made;
+    ptrdiff_t length = change->length - change->taken;
+    const unsigned char *const end = change->to + change->room;
+    for (; length >= KUMO_MARGIN && end - to >= KUMO_MARGIN; length -= KUMO_STEP) {
+        to = kumo_change_step(from, kumo_flagged(from, kind), to, kind);
+        from += KUMO_STEP;
+    }
+    change->taken = change->length - length;
+    change->made = to - change->to;
+}
+
+KUMO_INLINE void
+kumo_change_all(kumo_change *change, kumo_kind kind)
+{
+    while (change->taken < change->length) {
+        if (change->taken > 0)
+            kumo_change_steps(change, kind);
+        if (!kumo_change_ragged(change, kind))
+            return;
+    }
+}
+
+KUMO_PASS void
+kumo_mend(kumo_change *change)
+{
+    kumo_change_all(change, KUMO_MEND);
+}
+
+KUMO_PASS void
+kumo_stuff(kumo_change *change)
+{
+    kumo_change_all(change, KUMO_STUFF);
+}
+
+KUMO_PASS void
+kumo_unstuff(kumo_change *change)
+{
+    kumo_change_all(change, KUMO_UNSTUFF);
+}
+
+KUMO_INLINE ptrdiff_t
+kumo_count(const kumo_change *change, kumo_kind kind)
+{
+    ptrdiff_t at = change->taken;
+    ptrdiff_t count = 0;
+    while (at < change->length) {
+        ptrdiff_t length;
+        count += __builtin_popcountll(kumo_marked(change->from, at, change->length, kind, &length));
+        at += length;
+    }
+    if (kind == KUMO_MEND && at > 0 && change->from[at - 1] == KUMO_CR)
+        count++;
+    return count;
+}
+
+KUMO_PASS ptrdiff_t
+kumo_count_bare(const kumo_change *change)
+{
+    return kumo_count(change, KUMO_MEND);
+}
+
+KUMO_PASS ptrdiff_t
+kumo_count_dots(const kumo_change *change)
+{
+    return kumo_count(change, KUMO_STUFF);
+}

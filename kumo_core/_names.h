@@ -1,0 +1,65 @@
+/* What each instruction set has of its own: `kumo_equal` is `kumo_equal_avx2` while KUMO_SET is avx2.
+ *
+ * Every set defines the primitives, all of them on a step of 64 octets; `_measuring.h`, `_looking.h` and
+ * `_changing.h` are compiled with them once a set. Before the next one KUMO_SET, KUMO_PASS, KUMO_INLINE and
+ * KUMO_SPARSE (up to how many places in a step are worth over-copying) are undefined.
+ */
+#ifndef KUMO_NAMES_H
+#define KUMO_NAMES_H
+
+#define KUMO_JOIN_NOW(name, set) name##_##set
+#define KUMO_JOIN(name, set) KUMO_JOIN_NOW(name, set)
+#define KUMO_OF_SET(name) KUMO_JOIN(name, KUMO_SET)
+#define KUMO_TEXT_NOW(set) #set
+#define KUMO_TEXT(set) KUMO_TEXT_NOW(set)
+
+/* For each octet whether something holds: in the form that is cheapest to compute and to combine. */
+#define kumo_flags KUMO_OF_SET(kumo_flags)
+#define kumo_none KUMO_OF_SET(kumo_none)
+#define kumo_equal KUMO_OF_SET(kumo_equal)
+#define kumo_and KUMO_OF_SET(kumo_and)
+#define kumo_or KUMO_OF_SET(kumo_or)
+#define kumo_xor KUMO_OF_SET(kumo_xor)
+#define kumo_any KUMO_OF_SET(kumo_any)
+/* The flags as marks: one bit an octet, the first lowest. */
+#define kumo_marks KUMO_OF_SET(kumo_marks)
+#define kumo_copy KUMO_OF_SET(kumo_copy)
+/* Insert an octet before each flagged one, or remove the flagged ones, at one price whatever the flags; return
+ * the end of what was made. Inserting writes up to 128 octets, removing 64. */
+#define kumo_insert KUMO_OF_SET(kumo_insert)
+#define kumo_remove KUMO_OF_SET(kumo_remove)
+
+#define kumo_seen KUMO_OF_SET(kumo_seen)
+#define kumo_look KUMO_OF_SET(kumo_look)
+#define kumo_judge KUMO_OF_SET(kumo_judge)
+#define kumo_judge_ragged KUMO_OF_SET(kumo_judge_ragged)
+#define kumo_judge_block KUMO_OF_SET(kumo_judge_block)
+#define kumo_take_steps KUMO_OF_SET(kumo_take_steps)
+#define kumo_take KUMO_OF_SET(kumo_take)
+#define kumo_flagged KUMO_OF_SET(kumo_flagged)
+#define kumo_marked KUMO_OF_SET(kumo_marked)
+#define kumo_first KUMO_OF_SET(kumo_first)
+#define kumo_first_bare KUMO_OF_SET(kumo_first_bare)
+#define kumo_first_dot KUMO_OF_SET(kumo_first_dot)
+#define kumo_line_ends KUMO_OF_SET(kumo_line_ends)
+#define kumo_has_line_end KUMO_OF_SET(kumo_has_line_end)
+#define kumo_last_line_end KUMO_OF_SET(kumo_last_line_end)
+#define kumo_next_line_end KUMO_OF_SET(kumo_next_line_end)
+#define kumo_behind KUMO_OF_SET(kumo_behind)
+#define kumo_skip_lines KUMO_OF_SET(kumo_skip_lines)
+#define kumo_measure KUMO_OF_SET(kumo_measure)
+#define kumo_start_last_line KUMO_OF_SET(kumo_start_last_line)
+#define kumo_finish_lines KUMO_OF_SET(kumo_finish_lines)
+#define kumo_measure_block KUMO_OF_SET(kumo_measure_block)
+#define kumo_count KUMO_OF_SET(kumo_count)
+#define kumo_count_bare KUMO_OF_SET(kumo_count_bare)
+#define kumo_count_dots KUMO_OF_SET(kumo_count_dots)
+#define kumo_change_step KUMO_OF_SET(kumo_change_step)
+#define kumo_change_ragged KUMO_OF_SET(kumo_change_ragged)
+#define kumo_change_steps KUMO_OF_SET(kumo_change_steps)
+#define kumo_change_all KUMO_OF_SET(kumo_change_all)
+#define kumo_mend KUMO_OF_SET(kumo_mend)
+#define kumo_stuff KUMO_OF_SET(kumo_stuff)
+#define kumo_unstuff KUMO_OF_SET(kumo_unstuff)
+
+#endif
