@@ -244,7 +244,7 @@ async def _open_all(pairs: Sequence[_Pair], on_full: Callable[[], None] | None) 
     opened: list[Spool] = []
     try:
         for data, meta in pairs:
-            opened.append(Spool.open(data, meta, on_full=on_full))  # noqa: PERF401 - what is open is closed again
+            opened.append(Spool.open(data, meta, on_full=on_full))
     except BaseException:
         await _close(opened)
         raise
