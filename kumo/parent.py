@@ -2,10 +2,6 @@
 
 Part of the composition root. The parent serves HTTP and no mail; each worker is a whole ``kumo.server``
 with a shard of the spool.
-
-All workers accept from one socket for each address. With a socket for each worker (``SO_REUSEPORT``) the
-kernel deals connections out by a hash: whatever waits for a worker that hangs, or is being started again,
-waits with it, and of few long connections one worker may get most.
 """
 
 from __future__ import annotations
@@ -14,10 +10,12 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import AsyncExitStack
+from typing import Any
 
 from kumo.config import KeySource
+from kumo.errors import TransportError
 from kumo.http import HttpServer
 from kumo.keys import KeySources
 from kumo.listener import bind
@@ -28,7 +26,7 @@ from kumo.policy import Declarations, PolicyEngine
 from kumo.server import read_policy, signals_call
 from kumo.service import InheritedSockets, ServiceNotifier
 from kumo.spool import ShardsLock, refuse_beside_single
-from kumo.workers import Assignment, Share, Supervisor, WorkerProcess, start_worker
+from kumo.workers import Assignment, Ports, Share, Supervisor, WorkerProcess, start_worker
 
 _log = logging.getLogger("kumod")
 
@@ -62,13 +60,14 @@ class Parent:
         self._diag_format = diag_format
         self._diag_log_dir = diag_log_dir
         self._metrics = Metrics()
-        self._supervisor = Supervisor(count, self._start_worker, self._metrics)
+        self._ports = Ports(count)
+        self._supervisor = Supervisor(
+            count, self._start_worker, self._metrics, on_absence=self._ports.give_way
+        )
         self._is_stopping = False
         self._clock_sequence = secrets.randbits(CLOCK_SEQUENCE_BITS)
         self._clock_sequences: dict[int, int] = {}
         self._listens: tuple[str, ...] = ()
-        self._sockets: tuple[int, ...] = ()
-        self._close_sockets: list[Callable[[], None]] = []
         self._locks: tuple[int, ...] = ()
 
     async def run(self) -> int:
@@ -120,25 +119,32 @@ class Parent:
         refuse_beside_single(by_name["data"], by_name["meta"])
 
     async def _bind(self, declarations: Declarations, stack: AsyncExitStack) -> None:
-        sockets = []
-        for config in declarations.listeners:
-            listening = await bind(config.listen, self._inherited.claim)
-            stack.callback(listening.close)
-            sockets.append(listening)
-        self._listens = tuple(config.listen for config in declarations.listeners)
-        self._sockets = tuple(listening.fileno() for listening in sockets)
-        self._close_sockets = [listening.close for listening in sockets]
+        stack.callback(self._ports.close)
+        claimed: list[object] = []
 
-    def _start_worker(self, number: int) -> Awaitable[WorkerProcess]:
+        def claim(family: int, address: tuple[Any, ...]) -> Any:
+            found = self._inherited.claim(family, address)
+            claimed.append(found)
+            return found
+
+        for config in declarations.listeners:
+            listening = await bind(config.listen, claim)
+            try:
+                self._ports.add(listening, is_ours=listening not in claimed)
+            except OSError as error:
+                raise TransportError.while_binding(config.listen, error) from error
+        self._listens = tuple(config.listen for config in declarations.listeners)
+
+    async def _start_worker(self, number: int) -> WorkerProcess:
         assignment = Assignment(
             share=Share(number, self._count, self._next_clock_sequence(number)),
             policy=self._policy,
             listens=self._listens,
-            sockets=self._sockets,
+            sockets=self._ports.of(number),
             diag_format=self._diag_format,
             diag_log_dir=self._diag_log_dir,
         )
-        return start_worker(assignment, self._locks)
+        return await start_worker(assignment, self._locks)
 
     def _next_clock_sequence(self, number: int) -> int:
         """One that no living worker has, nor the last one of this number: its clock may have been ahead."""
@@ -160,8 +166,7 @@ class Parent:
         _log.info("shutting down")
         self._notifier.stopping("shutting down")
         # Workers close theirs; as long as one is open, the kernel goes on taking connections.
-        for close in self._close_sockets:
-            close()
+        self._ports.close()
         self._supervisor.stop()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 
 from kumo.cli import loop_factory
@@ -26,23 +27,27 @@ def main(descriptor: int) -> int:
     Returns:
         The exit code: 0 after a clean stop, 1 after a failure.
     """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # A terminal or a service manager may send them to all processes; before it serves, a worker goes by
+        # what the parent says.
+        signal.signal(number, signal.SIG_IGN)
     link = ParentLink(descriptor)
     try:
         assignment = link.receive_assignment()
     except ConnectionError:
         return 0
-    number = assignment.share.number
+    worker = assignment.share.number
     try:
         configure_diagnostics(
             os.environ.get("KUMOD_LOG"),
             DiagnosticsFormat(assignment.diag_format),
             assignment.diag_log_dir,
-            number,
+            worker,
         )
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(_serve(assignment, link))
     except (KumoError, OSError, ValueError) as error:
-        print(f"Error: worker {number}: {error}", file=sys.stderr)  # noqa: T201 - as the command's own
+        print(f"Error: worker {worker}: {error}", file=sys.stderr)  # noqa: T201 - as the command's own
         return 1
 
 

@@ -3,6 +3,7 @@
 from kumo.workers.assignment import Assignment, Share
 from kumo.workers.handed_sockets import HandedSockets
 from kumo.workers.parent_link import ParentLink
+from kumo.workers.ports import Ports
 from kumo.workers.supervisor import Supervisor
 from kumo.workers.worker_process import WorkerProcess, start_worker
 
@@ -10,6 +11,7 @@ __all__ = [
     "Assignment",
     "HandedSockets",
     "ParentLink",
+    "Ports",
     "Share",
     "Supervisor",
     "WorkerProcess",

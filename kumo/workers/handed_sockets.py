@@ -1,8 +1,4 @@
-"""Listening sockets that the parent bound, in a worker that uses them.
-
-All workers accept from the same sockets, which outlive each of them: a connection that waits when a worker
-dies is taken by another one, and a port below 1024 is bound once, by who may.
-"""
+"""Listening sockets that the parent bound, in the worker that accepts from them."""
 
 from __future__ import annotations
 
@@ -11,6 +7,8 @@ import socket
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
+
+from kumo.errors import TransportError
 
 
 class HandedSockets:
@@ -25,13 +23,18 @@ class HandedSockets:
             os.set_inheritable(descriptor, False)
         self._waiting = deque(socket.socket(fileno=descriptor) for descriptor in descriptors)
 
-    def claim(self, _family: int, _address: tuple[Any, ...]) -> socket.socket | None:
+    def claim(self, _family: int, address: tuple[Any, ...]) -> socket.socket:
         """The next listener's socket; the parent has resolved its address already.
 
         Returns:
             A listening, non-blocking TCP socket; the caller closes it.
+
+        Raises:
+            TransportError: there are more listeners than sockets; a worker binds none itself.
         """
-        return self._waiting.popleft() if self._waiting else None
+        if not self._waiting:
+            raise TransportError(f"the parent has no socket for {address[0]}:{address[1]}")
+        return self._waiting.popleft()
 
     def close(self) -> None:
         """Close what nobody claimed. Idempotent."""

@@ -47,6 +47,7 @@ class Supervisor:
         count: how many.
         start: starts the worker of a number, from 1; may fail with ``OSError``.
         own: the parent's own metrics.
+        on_absence: called with the number of a worker that could not be started again at once.
         first_pause: seconds before a worker that failed is started again.
     """
 
@@ -56,11 +57,13 @@ class Supervisor:
         start: Callable[[int], Awaitable[WorkerProcess]],
         own: Metrics,
         *,
+        on_absence: Callable[[int], None],
         first_pause: float = FIRST_PAUSE,
     ) -> None:
         self._numbers = range(1, count + 1)
         self._start = start
         self._own = own
+        self._on_absence = on_absence
         self._first_pause = first_pause
         self._workers: dict[int, WorkerProcess] = {}
         self._departed: list[Family] = []
@@ -111,13 +114,15 @@ class Supervisor:
             began = asyncio.get_running_loop().time()
             status, ending = await self._live(number)
             if self._stopping.is_set():
-                if status != 0:
+                if status not in {0, None}:
                     self._unclean.append(ending)
                     _log.error("%s", ending)
                 return
             has_settled = asyncio.get_running_loop().time() - began > SETTLED
             failures = 0 if has_settled or status == 0 else failures + 1
             self._give_up_if_hopeless(status, failures, ending)
+            if failures > 1:
+                self._on_absence(number)
             pause = min(self._first_pause * 2 ** max(0, failures - 1), LONGEST_PAUSE)
             _log.error("%s; it is started again in %.2f s", ending, pause)
             with contextlib.suppress(TimeoutError):
