@@ -107,7 +107,9 @@ class ParentLink:
         for task in self._tasks:
             task.cancel()
         self._tasks.clear()
-        if self._link is not None:
+        if self._link is None:
+            self._connected.close()
+        else:
             self._link.close()
 
     async def _live(self, link: Link, service: Service) -> None:
