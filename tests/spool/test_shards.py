@@ -129,6 +129,7 @@ async def test_a_removal_that_fails_finds_its_store_again(
         patch.setattr(Spool, "remove", lambda _, messages: fail(messages))
         with pytest.raises(SpoolError, match="no"):
             await worker.remove([message])
+    await asyncio.sleep(0)
     await worker.remove([message])
     await worker.close()
     assert list(list_spool(tmp_path / "meta")) == []
@@ -157,6 +158,7 @@ async def test_shards_belong_to_one_daemon(open_part: Open, tmp_path: Path, of: 
     with pytest.raises(SpoolError, match="workers/2"):
         await open_single(data, meta)
     ShardsLock.take(data, meta).close()
+    await Spool.open(data, meta).close()
 
 
 async def test_a_single_daemon_is_noticed(open_part: Open, tmp_path: Path) -> None:
