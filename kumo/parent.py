@@ -141,10 +141,11 @@ class Parent:
             policy=self._policy,
             listens=self._listens,
             sockets=self._ports.of(number),
+            locks=self._locks,
             diag_format=self._diag_format,
             diag_log_dir=self._diag_log_dir,
         )
-        return await start_worker(assignment, self._locks)
+        return await start_worker(assignment)
 
     def _next_clock_sequence(self, number: int) -> int:
         """One that no living worker has, nor the last one of this number: its clock may have been ahead."""

@@ -36,6 +36,9 @@ def main(descriptor: int) -> int:
         assignment = link.receive_assignment()
     except ConnectionError:
         return 0
+    for lock in assignment.locks:
+        # What a policy starts must not hold the spool for longer than its daemon.
+        os.set_inheritable(lock, False)
     worker = assignment.share.number
     try:
         configure_diagnostics(

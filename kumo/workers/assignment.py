@@ -60,6 +60,7 @@ class Assignment(msgspec.Struct, frozen=True, tag=True):
         policy: path of the policy.
         listens: what the policy's SMTP listeners listen on, as the parent read it.
         sockets: descriptors of their listening sockets, in that order.
+        locks: descriptors that the worker keeps open until it ends, so that their locks are held as long.
         diag_format: form of the diagnostics, by the command line's word.
         diag_log_dir: folder for them; None: standard error.
     """
@@ -68,6 +69,7 @@ class Assignment(msgspec.Struct, frozen=True, tag=True):
     policy: str
     listens: tuple[str, ...]
     sockets: tuple[int, ...]
+    locks: tuple[int, ...]
     diag_format: str
     diag_log_dir: str | None
 

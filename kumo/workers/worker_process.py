@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from kumo.metrics import Family
 from kumo.workers.assignment import Assignment
@@ -133,12 +133,11 @@ class WorkerProcess:
                     self._scraped.set_result(None)
 
 
-async def start_worker(assignment: Assignment, kept: Sequence[int]) -> WorkerProcess:
+async def start_worker(assignment: Assignment) -> WorkerProcess:
     """Start a worker.
 
     Args:
         assignment: what it is to do.
-        kept: further descriptors that it inherits and keeps open: locks that are held until it ends.
 
     Raises:
         OSError: the system cannot start a process.
@@ -149,7 +148,7 @@ async def start_worker(assignment: Assignment, kept: Sequence[int]) -> WorkerPro
             process = await asyncio.create_subprocess_exec(
                 *_command(theirs.fileno()),
                 stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), *assignment.sockets, *kept),
+                pass_fds=(theirs.fileno(), *assignment.sockets, *assignment.locks),
             )
         except BaseException:
             ours.close()

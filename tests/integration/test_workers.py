@@ -123,6 +123,18 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def inheritable(pid: int) -> list[str]:
+    """What a program that a policy starts would inherit beside standard input, output and error.
+
+    uvloop leaves a second descriptor of each of those in what it starts.
+    """
+    standard = {Path(f"/proc/{pid}/fd/{number}").readlink() for number in range(3)}
+    descriptors = [path for path in Path(f"/proc/{pid}/fd").iterdir() if path.readlink() not in standard]
+    infos = [(path, Path(f"/proc/{pid}/fdinfo/{path.name}").read_text()) for path in descriptors]
+    flags = [(path, re.search(r"^flags:\t(\d+)$", info, re.MULTILINE)) for path, info in infos]
+    return [str(path.readlink()) for path, found in flags if found and not int(found[1], 8) & os.O_CLOEXEC]
+
+
 def send_one(daemon: Kumod, recipient: bytes = b"b@example.org") -> None:
     with Peer(daemon.port) as peer:
         peer.greet()
@@ -183,6 +195,7 @@ def test_all_workers_take_mail_and_are_counted_as_one(tmp_path: Path) -> None:
         one_process = Path(f"/proc/{daemon.process.pid}/statm").read_text().split()[1]
         assert metrics["memory_usage"] > 2 * int(one_process) * os.sysconf("SC_PAGE_SIZE")
         pids = daemon.pids()
+        assert [inheritable(pid) for pid in pids.values()] == [[], []]
         assert daemon.stop() == 0
         assert not any(is_running(pid) for pid in pids.values())
         records = daemon.records()

@@ -39,7 +39,7 @@ def test_http_is_the_parents() -> None:
 
 def test_a_policy_that_listens_elsewhere_by_now_is_refused() -> None:
     def assignment(*listens: str) -> Assignment:
-        return Assignment(Share(1, 2), "init.lua", listens, (), "full", None)
+        return Assignment(Share(1, 2), "init.lua", listens, (), (), "full", None)
 
     assignment("127.0.0.1:25", "127.0.0.1:0").check(declarations())
     for listens in (("127.0.0.1:25",), ("127.0.0.1:0", "127.0.0.1:25"), ()):

@@ -38,7 +38,7 @@ _families = st.builds(
     Family, st.text(), st.sampled_from(MetricKind), st.text(), st.lists(_samples, max_size=3)
 )
 FRAMES: list[Frame] = [
-    Assignment(Share(2, 3, 77), "init.lua", ("127.0.0.1:25",), (5, 6), "full", None),
+    Assignment(Share(2, 3, 77), "init.lua", ("127.0.0.1:25",), (5, 6), (7,), "full", None),
     Drain(),
     Hurry(),
     Scrape(7),

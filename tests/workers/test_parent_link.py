@@ -24,7 +24,7 @@ from kumo.workers.frames import (
     encode,
 )
 
-ASSIGNMENT = Assignment(Share(1, 2, 3), "init.lua", ("127.0.0.1:25",), (), "full", None)
+ASSIGNMENT = Assignment(Share(1, 2, 3), "init.lua", ("127.0.0.1:25",), (), (), "full", None)
 
 
 class Server:
