@@ -14,12 +14,15 @@ from pathlib import Path
 from kumo._version import KUMOMTA_VERSION, __version__
 from kumo.errors import KumoError
 from kumo.logs import DiagnosticsFormat, configure_diagnostics
+from kumo.parent import Parent
 from kumo.server import Server
 from kumo.service import InheritedSockets, ServiceNotifier, drop_privileges
 from kumo.spool import list_spool
 from kumo.validation import ReportFormat, print_report, validate
 
 DEFAULT_POLICY = "/opt/kumomta/etc/policy/init.lua"
+
+MOST_WORKERS = 64
 
 _log = logging.getLogger("kumod")
 
@@ -52,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _list_spool(Path(options.list_spool))
         if options.validate:
             return _validate(options.policy, ReportFormat(options.format or ReportFormat.TEXT.value))
-        return _serve(options.policy, options.user)
+        return _serve(options)
     except (KumoError, OSError, ValueError) as error:
         print(f"Error: {error}", file=sys.stderr)  # noqa: T201 - the command's own words
         return 1
@@ -85,6 +88,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="when started by root, become this user, and keep of root only the right to bind low ports",
     )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=_worker_count,
+        default=1,
+        help=f"serve with N processes on the same ports, 1 to {MOST_WORKERS} (default: %(default)s)",
+    )
     parser.add_argument("--diag-log-dir", metavar="DIR", help="diagnostics go to a file there, not to stderr")
     parser.add_argument(
         "--diag-format",
@@ -99,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _validate(policy: str, form: ReportFormat) -> int:
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return print_report(runner.run(validate(policy)), form)
 
 
@@ -109,7 +119,14 @@ def _list_spool(path: Path) -> int:
     return 0
 
 
-def _serve(policy: str, user: str | None) -> int:
+def _worker_count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_WORKERS):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {MOST_WORKERS}")
+    return int(text)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    policy, user = options.policy, options.user
     if not Path(policy).is_file():
         raise FileNotFoundError(f"no policy at {policy}: name one with --policy FILE")
     # Ahead of all that opens a file: the descriptors are known by their numbers.
@@ -120,13 +137,23 @@ def _serve(policy: str, user: str | None) -> int:
     elif not os.access(os.__file__, os.R_OK):
         folder = Path(os.__file__).parent
         _log.warning("this user may not read %s: whatever is loaded from there later will fail", folder)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        server = Server(policy, inherited=inherited, notifier=ServiceNotifier())
-        return runner.run(server.run())
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        notifier = ServiceNotifier()
+        if options.workers == 1:
+            return runner.run(Server(policy, inherited=inherited, notifier=notifier).run())
+        parent = Parent(
+            policy,
+            options.workers,
+            inherited=inherited,
+            notifier=notifier,
+            diag_format=options.diag_format,
+            diag_log_dir=options.diag_log_dir,
+        )
+        return runner.run(parent.run())
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """uvloop's, or asyncio's where uvloop is absent or ``KUMO_LOOP=asyncio`` asks for it."""
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """Makes loops: uvloop's, or asyncio's where uvloop is absent or ``KUMO_LOOP=asyncio`` asks for it."""
     if os.environ.get("KUMO_LOOP", "uvloop") != "asyncio":
         try:
             import uvloop  # noqa: PLC0415 - absent on some platforms

@@ -14,6 +14,7 @@
     │  ├─ SpoolUnhealthy      it takes no writes at present: EIO, EROFS
     │  ├─ SpoolLocked         another process has the spool
     │  └─ CorruptEntry        a stored entry that cannot be read back
+    ├─ WorkerFailed           a worker process of --workers cannot be kept running
     ├─ PrivilegeError         --user cannot be done: unknown user, not root, the kernel refuses
     ├─ KeySourceError         key material that cannot be had: file, Vault, event
     ├─ TlsError               key material that cannot be used: malformed, mismatched, expired
@@ -157,6 +158,10 @@ class TransportError(KumoError):
 
 class PrivilegeError(KumoError):
     """The process cannot become the user that it was told to run as."""
+
+
+class WorkerFailed(KumoError):  # noqa: N818 - says what happened
+    """A worker process that cannot be started, or ends again and again."""
 
 
 class KeySourceError(KumoError):

@@ -37,11 +37,12 @@ def monitored_paths(declarations: Declarations) -> list[MonitoredPath]:
     ]
 
 
-def memory_monitor(knobs: dict[str, Any]) -> MemoryMonitor:
+def memory_monitor(knobs: dict[str, Any], processes: int = 1) -> MemoryMonitor:
     """A monitor with the limits that environment and policy set.
 
     Args:
         knobs: ``Declarations.knobs``; looked at each time.
+        processes: of the daemon.
     """
     # They may be set at any time, by a handler too.
     return MemoryMonitor(
@@ -51,7 +52,8 @@ def memory_monitor(knobs: dict[str, Any]) -> MemoryMonitor:
                 hard=knobs.get("set_memory_hard_limit"),
                 soft=knobs.get("set_memory_soft_limit"),
                 low=knobs.get("set_memory_low_thresh"),
-            )
+            ),
+            processes,
         )
     )
 
@@ -74,13 +76,17 @@ def watch_disk(metrics: Metrics, disk: DiskMonitor) -> None:
 
 def watch_memory(metrics: Metrics, memory: MemoryMonitor) -> None:
     """Have the metrics show usage and limits of memory."""
-    process = psutil.Process()
 
     def limit(name: str) -> int:
         return 0 if memory.last is None else int(getattr(memory.last.limits, name))
 
-    # What was sampled is up to some seconds old, and of a whole control group; this is the process, now.
-    metrics.memory_usage.watch(lambda: process.memory_info().rss)
+    watch_own_memory(metrics)
     metrics.memory_limit.watch(lambda: limit("soft"))
     metrics.memory_low_thresh.watch(lambda: limit("low"))
     metrics.memory_over_limit_count.watch(lambda: memory.over_limit_count)
+
+
+def watch_own_memory(metrics: Metrics) -> None:
+    """Have the metrics show what this process uses, now; a sample is older, and of a whole control group."""
+    process = psutil.Process()
+    metrics.memory_usage.watch(lambda: process.memory_info().rss)

@@ -41,8 +41,9 @@ from kumo.policy import (
 from kumo.queue import LoopClock, ScheduledQueues
 from kumo.reception import Reception, RelayAuthority
 from kumo.service import InheritedSockets, ServiceNotifier
-from kumo.spool import Spool
+from kumo.spool import AdoptingSpool, Spool, open_shard, open_single
 from kumo.tls import TlsContexts
+from kumo.workers import HandedSockets, ParentLink, Share
 
 _log = logging.getLogger("kumod")
 
@@ -59,35 +60,43 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Server:
-    """One daemon, from its policy to its clean end.
+    """One daemon, or one worker of it, from its policy to its clean end.
 
     Args:
         policy: path of the Lua policy.
-        inherited: listening sockets that the service manager opened.
-        notifier: tells the service manager how it goes.
+        inherited: listening sockets that the service manager opened, or the parent of a worker.
+        notifier: tells the service manager, or the parent, how it goes.
+        share: which part of the daemon this process is.
+        check: judges the declarations before anything is started.
     """
 
     def __init__(
         self,
         policy: str,
         *,
-        inherited: InheritedSockets | None = None,
-        notifier: ServiceNotifier | None = None,
+        inherited: InheritedSockets | HandedSockets | None = None,
+        notifier: ServiceNotifier | ParentLink | None = None,
+        share: Share | None = None,
+        check: Callable[[Declarations], None] | None = None,
     ) -> None:
         self._policy = policy
         self._inherited = inherited or InheritedSockets()
         self._notifier = notifier or ServiceNotifier()
-        self._metrics = Metrics()
-        self._ids = SpoolIdSource()
+        self._share = share or Share()
+        self._check = check
+        self.metrics = Metrics()
+        """What this process counts."""
+        self._ids = SpoolIdSource(clock_sequence=self._share.clock_sequence)
         self._engine = PolicyEngine(
             spool_ids=self._ids,
             load_content=self._load_content,
             load_key=self._load_key,
-            observer_of=lambda event: self._metrics.lua_event_latency[event].observe,
+            observer_of=lambda event: self.metrics.lua_event_latency[event].observe,
         )
         self._keys = KeySources(self._engine.call)
         self._storage_events = StorageEvents(self._engine)
-        self._spool: Spool | None = None
+        self._spool: Spool | AdoptingSpool | None = None
+        self._admission: Admission | None = None
         self._listeners: list[EsmtpServer] = []
         self._reception: Reception | None = None
         self._stopping = asyncio.Event()
@@ -106,18 +115,13 @@ class Server:
 
     async def _run(self) -> int:
         self._notifier.starting(f"reading {self._policy}")
-        self._engine.load(self._policy)
-        await self._engine.start()
-        declarations = self._engine.declarations
-        if text := declarations.knobs.get("set_diagnostic_log_filter"):
-            set_diagnostics_filter(text)
-        problems = declaration_problems(declarations)
-        if problems:
-            raise ConfigError("; ".join(problems))
+        declarations = await read_policy(self._engine, self._policy)
+        if self._check is not None:
+            self._check(declarations)
         # Outermost: a second signal must not kill a daemon that is saving what only its memory has.
-        with _signals_call(self._on_signal):
+        with signals_call(self._on_signal):
             async with AsyncExitStack() as stack:
-                await self._serve(declarations, stack)
+                await self._serve(self._share.of(declarations), stack)
         _log.info("stopped")
         return 0
 
@@ -126,10 +130,10 @@ class Server:
     async def _serve(self, declarations: Declarations, stack: AsyncExitStack) -> None:
         """Start everything in order, wait, drain. What fails half-way is undone by the stack."""
         stack.push_async_callback(self._keys.close)
-        memory = memory_monitor(declarations.knobs)
+        memory = memory_monitor(declarations.knobs, self._share.count)
         disk = DiskMonitor(monitored_paths(declarations))
-        admission = Admission(disk, memory)
-        spool = self._open_spool(declarations, disk)
+        admission = self._admission = Admission(disk, memory)
+        spool = await self._open_spool(declarations, disk)
         stack.push_async_callback(spool.close)
         admission.spool_fault = lambda: spool.unhealthy_reason
         logs, accounting_log = self._start_logs(declarations, stack)
@@ -140,10 +144,10 @@ class Server:
         deliverer = MaildirDeliverer(os.uname().nodename)
         stack.callback(deliverer.close)
         clock = LoopClock(asyncio.get_running_loop())
-        queues = ScheduledQueues(QueueEvents(self._engine), spool, logs, deliverer, self._metrics, clock)
-        watch_queues(self._metrics, queues)
-        watch_disk(self._metrics, disk)
-        watch_memory(self._metrics, memory)
+        queues = ScheduledQueues(QueueEvents(self._engine), spool, logs, deliverer, self.metrics, clock)
+        watch_queues(self.metrics, queues)
+        watch_disk(self.metrics, disk)
+        watch_memory(self.metrics, memory)
         stack.push_async_callback(queues.shutdown)
         await self._start_http(declarations, admission, stack)
         await self._start_listeners(declarations, admission, logs, accounting_log, spool, queues, stack)
@@ -155,7 +159,7 @@ class Server:
         ):
             # What was imported and made until now stays: to look through it for garbage takes 7 ms each time.
             gc.freeze()
-            _log.info("initialization complete")
+            _log.info("initialization complete" if self._share.is_whole else "serving")
             self._notifier.ready(self._status)
             await self._stopping.wait()
             self._notifier.stopping("shutting down")
@@ -164,10 +168,14 @@ class Server:
             logs.release_waiters()
             await self._drain_listeners()
 
-    def _open_spool(self, declarations: Declarations, disk: DiskMonitor) -> Spool:
+    async def _open_spool(self, declarations: Declarations, disk: DiskMonitor) -> Spool | AdoptingSpool:
         self._notifier.starting("opening the spool")
         by_name = {spool.name: spool for spool in declarations.spools}
-        self._spool = Spool.open(by_name["data"], by_name["meta"], on_full=disk.mark_full)
+        data, meta, share = by_name["data"], by_name["meta"], self._share
+        if share.is_whole:
+            self._spool = await open_single(data, meta, disk.mark_full)
+        else:
+            self._spool = await open_shard(data, meta, share.number, share.count, disk.mark_full)
         return self._spool
 
     def _start_logs(self, declarations: Declarations, stack: AsyncExitStack) -> tuple[Logs, AccountingLog]:
@@ -186,7 +194,7 @@ class Server:
         self, declarations: Declarations, admission: Admission, stack: AsyncExitStack
     ) -> None:
         for config in declarations.http_listeners:
-            http = HttpServer(config, admission.liveness, self._metrics, claim=self._inherited.claim)
+            http = HttpServer(config, admission.liveness, self.metrics, claim=self._inherited.claim)
             await http.start()
             stack.push_async_callback(http.stop)
 
@@ -196,7 +204,7 @@ class Server:
         admission: Admission,
         logs: Logs,
         accounting_log: AccountingLog,
-        spool: Spool,
+        spool: Spool | AdoptingSpool,
         queues: ScheduledQueues,
         stack: AsyncExitStack,
     ) -> None:
@@ -214,7 +222,7 @@ class Server:
             admission=admission,
             rejection_log=logs,
             accounting_log=accounting_log,
-            metrics=self._metrics,
+            metrics=self.metrics,
             tls=tls,
             read_buffer=ReadBuffer(max(map(largest_read, declarations.listeners), default=1)),
         )
@@ -227,7 +235,7 @@ class Server:
 
     # --- while it runs --------------------------------------------------------------------------
 
-    async def _enumerate(self, spool: Spool, queues: ScheduledQueues) -> None:
+    async def _enumerate(self, spool: Spool | AdoptingSpool, queues: ScheduledQueues) -> None:
         """Bring every message that an earlier run left back into its queue."""
         count = 0
         async for message in spool.entries():
@@ -265,9 +273,17 @@ class Server:
     def _load_key(self, source: KeySource) -> Awaitable[bytes]:
         return self._keys.load(source)
 
+    @property
+    def session_count(self) -> int:
+        """Sessions that are not over."""
+        return sum(listener.session_count for listener in self._listeners)
+
+    def fault(self) -> str | None:
+        """What a health probe is to be told; None: all is well."""
+        return None if self._admission is None else self._admission.liveness()
+
     def _status(self) -> str:
-        sessions = sum(listener.session_count for listener in self._listeners)
-        return f"serving, {sessions} sessions"
+        return f"serving, {self.session_count} sessions"
 
     def _load_content(self, message: Message) -> Awaitable[None]:
         if self._spool is None:
@@ -277,12 +293,19 @@ class Server:
     # --- end ------------------------------------------------------------------------------------
 
     def _on_signal(self) -> None:
-        """The first signal asks for a graceful end; a second one for an end without further patience."""
-        if self._stopping.is_set():
-            self._lose_patience()
+        """The first signal asks for a graceful end; a second one for an end without further patience.
+
+        A worker may hear each twice, by itself and from its parent, who alone knows which is the second.
+        """
+        if self._stopping.is_set() and self._share.is_whole:
+            self.hurry()
+        self.drain()
+
+    def drain(self) -> None:
+        """End gracefully. Idempotent."""
         self._stopping.set()
 
-    def _lose_patience(self) -> None:
+    def hurry(self) -> None:
         """Drop the connections still open and wait for policy no longer; what is being stored is kept."""
         if self._reception is not None:
             self._reception.hurry()
@@ -295,17 +318,34 @@ class Server:
         drains = asyncio.gather(*(listener.shut_down() for listener in self._listeners))
         _, pending = await asyncio.wait({drains}, timeout=_PATIENCE)
         if pending:
-            self._lose_patience()
+            self.hurry()
         while pending:
-            sessions = sum(listener.session_count for listener in self._listeners)
+            sessions = self.session_count
             _log.info("still waiting for %d sessions", sessions)
             self._notifier.stopping(f"still waiting for {sessions} sessions")
             _, pending = await asyncio.wait({drains}, timeout=_REPORT_INTERVAL)
         await drains
 
 
+async def read_policy(engine: PolicyEngine, policy: str) -> Declarations:
+    """What a policy asks for; with its filter, diagnostics are shown from now on.
+
+    Raises:
+        KumoError: it cannot be served.
+    """
+    engine.load(policy)
+    await engine.start()
+    declarations = engine.declarations
+    if text := declarations.knobs.get("set_diagnostic_log_filter"):
+        set_diagnostics_filter(text)
+    problems = declaration_problems(declarations)
+    if problems:
+        raise ConfigError("; ".join(problems))
+    return declarations
+
+
 @contextlib.contextmanager
-def _signals_call(callback: Callable[[], None]) -> Iterator[None]:
+def signals_call(callback: Callable[[], None]) -> Iterator[None]:
     """Have the signals that ask for an end call back on the loop; afterwards they change nothing."""
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:

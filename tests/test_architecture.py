@@ -21,8 +21,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("kumo.egress", "kumo.policy"),
     ("kumo.queue",),
     ("kumo.reception",),
-    ("kumo.listener", "kumo.http", "kumo.service"),
-    ("kumo.server", "kumo.cli", "kumo.monitoring", "kumo.validation", "kumo.__main__"),
+    ("kumo.listener", "kumo.http", "kumo.service", "kumo.workers"),
+    (
+        "kumo.server",
+        "kumo.parent",
+        "kumo.worker",
+        "kumo.cli",
+        "kumo.monitoring",
+        "kumo.validation",
+        "kumo.__main__",
+    ),
 )
 
 LAYER_OF = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
@@ -32,7 +40,8 @@ OPEN_LAYERS = {1, 9}
 
 ONLY_IN = {
     "lupa": {"kumo.policy"},
-    "socket": {"kumo.listener", "kumo.http", "kumo.egress", "kumo.service"},
+    "socket": {"kumo.listener", "kumo.http", "kumo.egress", "kumo.service", "kumo.workers"},
+    "subprocess": {"kumo.workers"},
     "ssl": {"kumo.tls"},
 }
 

@@ -85,11 +85,17 @@ def memory_overrides(
     return MemoryOverrides(hard or by_environment[0], soft or by_environment[1], low or None)
 
 
-def sample_memory(overrides: MemoryOverrides) -> MemorySample:
-    """Look at memory; takes about 0.2 ms, more where the kernel counts for a large group first."""
+def sample_memory(overrides: MemoryOverrides, processes: int = 1) -> MemorySample:
+    """Look at memory; takes about 0.2 ms, more where the kernel counts for a large group first.
+
+    Args:
+        overrides: of environment and policy.
+        processes: of the daemon. Limits are the daemon's; where a process sees but what it uses itself, it
+            takes the others to use as much.
+    """
     group = group_memory()
     # What a group without limit uses may be the whole machine's page cache, or nothing at all.
-    usage = psutil.Process().memory_info().rss if group is None else group.working_set
+    usage = psutil.Process().memory_info().rss * processes if group is None else group.working_set
     return MemorySample(usage, memory_limits(overrides, group))
 
 

@@ -10,13 +10,14 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kumo.config import CidrSet, HttpListener, parse_socket_address
 from kumo.errors import LocalProtocolError, TransportError
+from kumo.maybe_awaitable import MaybeAwaitable, is_awaitable
 from kumo.message import print_socket_address
-from kumo.metrics import Metrics
+from kumo.metrics import Family
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -27,6 +28,13 @@ _logger = logging.getLogger("kumod.http")
 
 _SHUTDOWN_TIMEOUT = 2.0
 """Seconds that requests in hand get to finish."""
+
+
+class MetricsSource(Protocol):
+    """Whoever knows what is counted: ``kumo.metrics``, or the supervisor of several processes."""
+
+    def families(self) -> MaybeAwaitable[Iterable[Family]]:
+        """Every metric with the values of this moment."""
 
 
 class HttpServer:
@@ -46,7 +54,7 @@ class HttpServer:
         self,
         config: HttpListener,
         liveness: Callable[[], str | None],
-        metrics: Metrics,
+        metrics: MetricsSource,
         claim: Callable[[int, tuple[Any, ...]], socket.socket | None] | None = None,
     ) -> None:
         self._config = config
@@ -122,11 +130,14 @@ class HttpServer:
 
         from kumo.http.exposition import CONTENT_TYPE, render  # noqa: PLC0415
 
+        families = self._metrics.families()
+        if is_awaitable(families):
+            families = await families
         response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE})
         response.enable_compression()
         with contextlib.suppress(ConnectionResetError):  # a scraper that gave up is nobody's fault
             await response.prepare(request)
-            for part in render(self._metrics.families()):
+            for part in render(families):
                 await response.write(part)
                 # Writing to a fast client never waits; the sessions want their turn all the same.
                 await asyncio.sleep(0)

@@ -31,6 +31,7 @@ _LEVELS = {
     "off": _OFF,
 }
 _FILE_NAME = "kumod.log"
+_WORKERS_FILE_NAME = "kumod-worker-{}.log"
 _INDENT = "    "
 _ESCAPES = {
     code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004 - two digits or four
@@ -55,6 +56,7 @@ def configure_diagnostics(
     filter_text: str | None = None,
     format: DiagnosticsFormat = DiagnosticsFormat.FULL,  # noqa: A002 - the command line's word
     directory: str | None = None,
+    worker: int | None = None,
 ) -> None:
     """Direct all diagnostics to stderr or into a folder; may be called again.
 
@@ -62,13 +64,16 @@ def configure_diagnostics(
         filter_text: what KUMOD_LOG says, see ``set_diagnostics_filter``.
         format: how a line looks.
         directory: folder for ``kumod.log``, which is rotated at midnight UTC; None: stderr.
+        worker: number of this process among several, named in each line. It has a file of its own,
+            ``kumod-worker-1.log``: two processes that rotate one file lose parts of it.
 
     Raises:
         ConfigError: a bad filter, or a folder that cannot be written.
     """
     levels = _parse_filter(filter_text or "")
-    handler = logging.StreamHandler(sys.stderr) if directory is None else _open_file(directory)
-    handler.setFormatter(_FORMATTERS[format]())
+    name = _FILE_NAME if worker is None else _WORKERS_FILE_NAME.format(worker)
+    handler = logging.StreamHandler(sys.stderr) if directory is None else _open_file(directory, name)
+    handler.setFormatter(_FORMATTERS[format](worker))
     root = logging.getLogger()
     for old in list(root.handlers):
         if isinstance(old.formatter, _LineFormatter):
@@ -122,11 +127,11 @@ _targets: set[str] = set()
 """Loggers whose level the filter has set; process-wide, as they are."""
 
 
-def _open_file(directory: str) -> logging.Handler:
+def _open_file(directory: str, name: str) -> logging.Handler:
     try:
         Path(directory).mkdir(parents=True, exist_ok=True)
         return logging.handlers.TimedRotatingFileHandler(
-            f"{directory}/{_FILE_NAME}",
+            f"{directory}/{name}",
             when="midnight",
             utc=True,
             encoding="utf-8",
@@ -137,11 +142,20 @@ def _open_file(directory: str) -> logging.Handler:
 
 
 class _LineFormatter(logging.Formatter):
-    """``TIME LEVEL target: text``; a traceback follows in indented lines."""
+    """``TIME LEVEL target: text``; a traceback follows in indented lines.
+
+    Args:
+        worker: number of the process among several; None: there is one only.
+    """
+
+    def __init__(self, worker: int | None = None) -> None:
+        super().__init__()
+        self._worker = worker
+        self._origin = "" if worker is None else f"worker {worker}: "
 
     def format(self, record: logging.LogRecord) -> str:
         level = _level_name(record.levelno)
-        line = f"{self._time(record)} {level:>5} {record.name}: {_escape(record.getMessage())}"
+        line = f"{self._time(record)} {level:>5} {record.name}: {self._origin}{_escape(record.getMessage())}"
         return "\n".join([line, *self._extra_lines(record), *map(_indented, _traceback_lines(self, record))])
 
     def _time(self, record: logging.LogRecord) -> str:
@@ -166,14 +180,15 @@ class _JsonFormatter(_LineFormatter):
         fields: dict[str, Any] = {"message": record.getMessage()}
         if traceback := _traceback_lines(self, record):
             fields["exception"] = "\n".join(traceback)
-        return json.dumps(
-            {
-                "timestamp": _print_time(record.created),
-                "level": _level_name(record.levelno),
-                "fields": fields,
-                "target": record.name,
-            }
-        )
+        line: dict[str, Any] = {
+            "timestamp": _print_time(record.created),
+            "level": _level_name(record.levelno),
+            "fields": fields,
+            "target": record.name,
+        }
+        if self._worker is not None:
+            line["worker"] = self._worker
+        return json.dumps(line)
 
 
 _FORMATTERS = {

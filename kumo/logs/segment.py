@@ -1,18 +1,22 @@
 """Segments: zstd files that grow line by line and become read-only when they are complete.
 
 A segment is named after the time of its first record. Tailers follow the files by two signs: the
-content can be read up to the last write, and a file without write permission gets no more. Nothing
-here retries or waits; ``kumo.logs.channel`` decides what to do when a call fails.
+content can be read up to the last write, and a file without write permission gets no more. Whoever
+writes a segment has it locked, so that a process that starts beside others in the same folder tells
+theirs from what a dead one left. Nothing here retries; ``kumo.logs.channel`` decides what to do when a
+call fails.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import logging
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -157,8 +161,8 @@ class Segment:
 def prepare_directory(directory: str) -> None:
     """Make a log folder, and take the write permission from what an earlier process left in it.
 
-    Files whose names begin with a dot are not segments and stay as they are; a file that cannot be
-    changed is logged and passed over.
+    Files whose names begin with a dot are not segments and stay as they are, and so does what another
+    process is writing; a file that cannot be changed is logged and passed over.
 
     Raises:
         OSError: the folder cannot be made, read or written.
@@ -166,27 +170,61 @@ def prepare_directory(directory: str) -> None:
     Path(directory).mkdir(parents=True, exist_ok=True)
     if not os.access(directory, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), directory)
-    with os.scandir(directory) as entries:
+    with _locked_directory(directory, fcntl.LOCK_EX), os.scandir(directory) as entries:
         for entry in entries:
             if entry.name.startswith(".") or not entry.is_file(follow_symlinks=False):
                 continue
             try:
                 mode = stat.S_IMODE(entry.stat(follow_symlinks=False).st_mode)
-                if mode & _WRITE_BITS:
+                if mode & _WRITE_BITS and not _is_being_written(entry.path):
                     Path(entry.path).chmod(mode & ~_WRITE_BITS)
             except OSError as error:
                 _LOGGER.warning(_CANNOT_MARK, entry.path, error)
+
+
+@contextlib.contextmanager
+def _locked_directory(directory: str, operation: int) -> Iterator[None]:
+    """Have a lock on a folder meanwhile: shared to make a segment in it, exclusive to look for old ones.
+
+    Else a new one could be found between its making and its locking. Where a file system knows no such
+    locks, segments are told apart as well as may be.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, operation)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_being_written(path: str) -> bool:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _make_file(destination: Destination, clock: Callable[[], int], files: FileCalls) -> tuple[str, int]:
     directory, suffix, prefix = destination
     Path(directory).mkdir(parents=True, exist_ok=True)
     nanoseconds = clock()
-    for _ in range(_NAME_TRIES):
-        path = f"{directory}/{prefix}{print_segment_stamp(nanoseconds)}{suffix}"
-        try:
-            return path, files.open(path, _NEW_FILE, 0o666)
-        except FileExistsError:
-            # Another logger or daemon had the same thought within the same tick of the clock.
-            nanoseconds += 1000
+    with _locked_directory(directory, fcntl.LOCK_SH):
+        for _ in range(_NAME_TRIES):
+            path = f"{directory}/{prefix}{print_segment_stamp(nanoseconds)}{suffix}"
+            try:
+                descriptor = files.open(path, _NEW_FILE, 0o666)
+            except FileExistsError:
+                # Another logger or daemon had the same thought within the same tick of the clock.
+                nanoseconds += 1000
+            else:
+                with contextlib.suppress(OSError):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+                return path, descriptor
     raise FileExistsError(f"no free name for a log segment in {directory}")

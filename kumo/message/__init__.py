@@ -24,10 +24,11 @@ from kumo.message.headers import (
 from kumo.message.message import ContentNotResident, Message
 from kumo.message.queue_name import DEFERRED_INJECTION_QUEUE, NULL_QUEUE, QueueName, queue_name
 from kumo.message.reports import DeliveryStatus, FeedbackReport, MtaName, RecipientStatus
-from kumo.message.spool_id import SpoolIdSource, created_at, created_ticks, is_spool_id
+from kumo.message.spool_id import CLOCK_SEQUENCE_BITS, SpoolIdSource, created_at, created_ticks, is_spool_id
 from kumo.message.trace import received_date, received_field, received_protocol, supplemental_field
 
 __all__ = [
+    "CLOCK_SEQUENCE_BITS",
     "DEFERRED_INJECTION_QUEUE",
     "NULL_QUEUE",
     "AddressHeader",

@@ -11,23 +11,29 @@ _EPOCH_TICKS = 0x01B21DD213814000
 
 _ID_LENGTH = 32
 
+CLOCK_SEQUENCE_BITS = 14
+"""RFC 9562 §5.1."""
+
 
 class SpoolIdSource:
     """Makes ids that never collide within a process, whatever the clock does.
 
     The tick always moves forward: when the clock stands still or steps back, the next id takes the
-    tick after the last one. The clock sequence is random for each process.
+    tick after the last one.
 
     Args:
         node: 48 bits that tell hosts apart; None: the host's MAC address.
+        clock_sequence: 14 bits that tell the processes of a host apart; None: random. Processes of one
+            daemon are given different ones: of two random ones each 16384th pair would be the same.
     """
 
     __slots__ = ("_last", "_tail")
 
-    def __init__(self, node: int | None = None) -> None:
+    def __init__(self, node: int | None = None, clock_sequence: int | None = None) -> None:
         node = uuid.getnode() if node is None else node
-        sequence = secrets.randbits(14) | 0x8000  # variant 10, RFC 9562 §4.1
-        self._tail = f"{sequence:04x}{node:012x}"
+        if clock_sequence is None:
+            clock_sequence = secrets.randbits(CLOCK_SEQUENCE_BITS)
+        self._tail = f"{clock_sequence | 0x8000:04x}{node:012x}"  # variant 10, RFC 9562 §4.1
         self._last = 0
 
     def new_id(self, now: float | None = None) -> str:

@@ -35,6 +35,7 @@ class ServiceNotifier:
         for variable in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
             os.environ.pop(variable, None)
         self._read_status: Callable[[], str] | None = None
+        self._is_alive: Callable[[], bool] = lambda: True
         self._said = ""
         self._is_unheard = False
         self._timer: asyncio.TimerHandle | None = None
@@ -43,13 +44,15 @@ class ServiceNotifier:
         """Say what the start is at; one line for whoever reads ``systemctl status``."""
         self._send(*self._status(status))
 
-    def ready(self, read_status: Callable[[], str]) -> None:
+    def ready(self, read_status: Callable[[], str], is_alive: Callable[[], bool] = lambda: True) -> None:
         """Say that the daemon serves, and go on with signs of life on the running loop until ``close``.
 
         Args:
             read_status: one line on how it goes; asked now and every few seconds, must be quick.
+            is_alive: whether a sign of life may be given, besides that this loop runs; likewise.
         """
         self._read_status = read_status
+        self._is_alive = is_alive
         self._send("READY=1", *self._status(read_status()))
         if self._notifier is not None and self._timer is None:
             self._again()
@@ -73,7 +76,7 @@ class ServiceNotifier:
         self._timer = asyncio.get_running_loop().call_later(interval, self._tick)
 
     def _tick(self) -> None:
-        alive = () if self._watchdog_interval is None else ("WATCHDOG=1",)
+        alive = ("WATCHDOG=1",) if self._watchdog_interval is not None and self._is_alive() else ()
         status = () if self._read_status is None else self._status(self._read_status())
         self._send(*alive, *status)
         self._again()

@@ -2,6 +2,17 @@
 
 from kumo.spool.file_operations import FileOperations
 from kumo.spool.listing import StoredMessage, list_spool
+from kumo.spool.shards import AdoptingSpool, ShardsLock, open_shard, open_single, refuse_beside_single
 from kumo.spool.spool import Spool
 
-__all__ = ["FileOperations", "Spool", "StoredMessage", "list_spool"]
+__all__ = [
+    "AdoptingSpool",
+    "FileOperations",
+    "ShardsLock",
+    "Spool",
+    "StoredMessage",
+    "list_spool",
+    "open_shard",
+    "open_single",
+    "refuse_beside_single",
+]

@@ -5,6 +5,7 @@ Reads only, takes no lock, sets nothing aside. Called by the command line.
 
 from __future__ import annotations
 
+import heapq
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from kumo.smtp import EnvelopeAddress
 from kumo.spool.enumeration import take_inventory
 from kumo.spool.file_operations import FileOperations, spool_error
 from kumo.spool.local_disk import LocalDisk
+from kumo.spool.shards import shard_roots
 from kumo.spool.stored_envelope import decode_envelope
 
 
@@ -51,7 +53,7 @@ class StoredMessage:
 
 
 def list_spool(meta_path: str | os.PathLike[str]) -> Iterator[StoredMessage]:
-    """List the messages of a spool, oldest first.
+    """List the messages of a spool and of all its shards, oldest first.
 
     Args:
         meta_path: folder of the store named ``meta``.
@@ -69,7 +71,8 @@ def list_spool(meta_path: str | os.PathLike[str]) -> Iterator[StoredMessage]:
     if "data" not in names or not {"new", "lock"}.intersection(names):
         hint = f"; the store to list is {root}/meta" if "meta" in names else ""
         raise SpoolError(f"{root} is no spool: it needs folders named data and new{hint}")
-    return _entries(root, files)
+    roots = [root, *shard_roots(root)]
+    return heapq.merge(*(_entries(one, files) for one in roots), key=lambda entry: entry.created)
 
 
 def _entries(root: str, files: FileOperations) -> Iterator[StoredMessage]:

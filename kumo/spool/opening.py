@@ -95,11 +95,24 @@ def try_out(root: str, files: FileOperations, *, sync: bool) -> None:
 def _prepare(root: str, files: FileOperations, held: ExitStack) -> None:
     for directory in (root, f"{root}/new", f"{root}/data"):
         Path(directory).mkdir(parents=True, exist_ok=True)
-    _lock(f"{root}/lock", held)
+    take_lock(f"{root}/lock", held)
     try_out(root, files, sync=True)
 
 
-def _lock(path: str, held: ExitStack) -> None:
+def take_lock(path: str, held: ExitStack) -> int:
+    """Lock a file for this process, and write into it who has it.
+
+    Args:
+        path: of the lock file; made if missing.
+        held: gets what releases it.
+
+    Returns:
+        The descriptor that holds the lock.
+
+    Raises:
+        SpoolLocked: another process has it.
+        OSError: the file cannot be made or locked.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _LOCK_MODE & 0o777)
     held.callback(os.close, descriptor)
     try:
@@ -111,6 +124,7 @@ def _lock(path: str, held: ExitStack) -> None:
     os.ftruncate(descriptor, 0)
     with _despite_full_disk(path):
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
 
 
 @contextlib.contextmanager

@@ -232,3 +232,13 @@ async def test_a_start_with_a_limit_that_is_none_fails() -> None:
     monitor = MemoryMonitor(lambda: sample_memory(memory_overrides(environment)))
     with pytest.raises(ConfigError, match="KUMOD_MEMORY_SOFT_LIMIT: 'plenty' is no number"):
         await monitor.start()
+
+
+def test_what_is_resident_of_this_process_counts_for_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group's usage has them all in it."""
+    monkeypatch.setattr("kumo.health.memory_limits.group_memory", lambda: None)
+    one, four = sample_memory(MemoryOverrides()), sample_memory(MemoryOverrides(), 4)
+    assert 3.5 * one.usage < four.usage < 4.5 * one.usage
+    assert four.limits == one.limits
+    monkeypatch.setattr("kumo.health.memory_limits.group_memory", lambda: GroupMemory(1 << 40, None, 12345))
+    assert sample_memory(MemoryOverrides(), 4).usage == 12345

@@ -11,6 +11,7 @@ import pytest
 
 from kumo.config import CidrSet
 from kumo.errors import LocalProtocolError, TransportError
+from kumo.metrics import Family
 
 
 async def test_daemon_that_is_well_says_so(http_house: Any) -> None:
@@ -132,3 +133,19 @@ async def test_stopped_listener_serves_no_more(http_house: Any) -> None:
     await server.stop()
     with pytest.raises(aiohttp.ClientConnectionError):
         await http_house.get(server, "/metrics")
+
+
+async def test_metrics_may_have_to_be_collected_first(http_house: Any) -> None:
+    metrics = http_house.metrics
+
+    class Collected:
+        async def families(self) -> list[Family]:
+            await asyncio.sleep(0)
+            return list(metrics.families())
+
+    http_house.metrics = Collected()
+    metrics.total_messages_received["esmtp_listener"] += 3
+    server = await http_house.start()
+    status, text = await http_house.get(server, "/metrics")
+    assert status == 200
+    assert 'total_messages_received{service="esmtp_listener"} 3.0\n' in text

@@ -84,7 +84,7 @@ class Load:
             with Peer(self._port) as peer:
                 peer.greet()
                 while True:
-                    answer = self._offer(peer, number)
+                    answer = self.offer(peer, number)
                     if not answer.startswith("250 OK ids="):
                         self.endings[client] = answer
                         return
@@ -94,7 +94,7 @@ class Load:
         except (OSError, AssertionError) as error:
             self.endings[client] = f"closed: {error}"
 
-    def _offer(self, peer: Peer, number: int) -> str:
+    def offer(self, peer: Peer, number: int) -> str:
         """Pipeline one transaction; the reply to its end, or the first refusal before."""
         recipients = RECIPIENTS[: 1 + number % 2]
         commands = [

@@ -230,3 +230,13 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ConfigError, match=r"cannot write diagnostics to .*/file/diag: Not a directory"):
         configure_diagnostics(directory=str(tmp_path / "file" / "diag"))
+
+
+def test_a_worker_is_named_in_each_line(stderr: Terminal, tmp_path: Path) -> None:
+    configure_diagnostics(None, worker=2)
+    logging.getLogger("kumod").warning("text")
+    assert re.fullmatch(rf"{TIME}\.[0-9]{{6}}Z  WARN kumod: worker 2: text\n", stderr.getvalue())
+    configure_diagnostics(None, DiagnosticsFormat.JSON, str(tmp_path), worker=2)
+    logging.getLogger("kumod").warning("text")
+    line = json.loads((tmp_path / "kumod-worker-2.log").read_text())
+    assert (line["worker"], line["fields"]) == (2, {"message": "text"})

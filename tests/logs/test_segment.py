@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +217,34 @@ def test_a_folder_that_cannot_be_written_is_refused(log_dir: Path, monkeypatch: 
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
     with pytest.raises(PermissionError, match="Permission denied"):
         prepare_directory(str(log_dir))
+
+
+def test_what_another_process_writes_is_left_alone(log_dir: Path, clock: Clock, disk: Disk) -> None:
+    """Until it has died: its lock is gone then, whatever it could still do."""
+    living, dead = make_segment(log_dir, clock, disk), make_segment(log_dir, clock, disk)
+    dead.close()
+    prepare_directory(str(log_dir))
+    assert is_read_only(Path(dead.path))
+    assert not is_read_only(Path(living.path))
+    living.append(b"x\n")
+    living.complete()
+    assert is_read_only(Path(living.path))
+    assert read_lines(Path(living.path)) == [b"x\n"]
+
+
+def test_no_segment_is_found_before_it_is_locked(log_dir: Path, clock: Clock) -> None:
+    """A process that starts just then waits, and finds it locked."""
+    log_dir.mkdir()
+    preparing: list[threading.Thread] = []
+
+    def open_slowly(path: str, flags: int, mode: int) -> int:
+        descriptor = os.open(path, flags, mode)
+        preparing.append(threading.Thread(target=prepare_directory, args=(str(log_dir),)))
+        preparing[0].start()
+        preparing[0].join(0.1)
+        return descriptor
+
+    segment = Segment(Destination(str(log_dir), ""), 0, clock.wall, FileCalls(open=open_slowly))
+    preparing[0].join()
+    assert not is_read_only(Path(segment.path))
+    segment.close()

@@ -48,3 +48,10 @@ def test_the_known_id_of_the_manual_is_one() -> None:
 )
 def test_other_texts_are_no_ids(text: str) -> None:
     assert not is_spool_id(text)
+
+
+@pytest.mark.parametrize("sequence", [0, 1, 2**14 - 1])
+def test_a_given_clock_sequence_is_in_every_id(sequence: int) -> None:
+    as_uuid = uuid.UUID(hex=SpoolIdSource(node=1, clock_sequence=sequence).new_id())
+    assert as_uuid.clock_seq == sequence
+    assert as_uuid.variant == uuid.RFC_4122

@@ -1,0 +1,19 @@
+"""One daemon as several processes: what parent and workers tell each other, and who starts whom again."""
+
+from kumo.workers.assignment import Assignment, Share
+from kumo.workers.handed_sockets import HandedSockets
+from kumo.workers.parent_link import ParentLink
+from kumo.workers.ports import Ports
+from kumo.workers.supervisor import Supervisor
+from kumo.workers.worker_process import WorkerProcess, start_worker
+
+__all__ = [
+    "Assignment",
+    "HandedSockets",
+    "ParentLink",
+    "Ports",
+    "Share",
+    "Supervisor",
+    "WorkerProcess",
+    "start_worker",
+]

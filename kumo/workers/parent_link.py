@@ -1,0 +1,158 @@
+"""A worker's end of the pair: does what the parent says, tells it how it goes.
+
+It stands where a daemon of one process has the service manager's notifier. When the parent is gone, the
+worker drains and ends: no worker outlives its daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+from kumo.metrics import Family, Metrics
+from kumo.workers.assignment import Assignment
+from kumo.workers.frames import (
+    SAMPLES_A_FRAME,
+    BrokenFrame,
+    Drain,
+    Families,
+    Hurry,
+    Link,
+    Ready,
+    Scrape,
+    Status,
+    receive_blocking,
+)
+
+_log = logging.getLogger("kumod.workers")
+
+STATUS_INTERVAL = 1.0
+"""Seconds between two signs of life."""
+
+
+class Service(Protocol):
+    """What a worker's parent rules; the server is one."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """What it counts."""
+
+    @property
+    def session_count(self) -> int:
+        """Sessions that are open."""
+
+    def fault(self) -> str | None:
+        """What a health probe is to be told; None: all is well."""
+
+    def drain(self) -> None:
+        """End gracefully. Idempotent."""
+
+    def hurry(self) -> None:
+        """End without further patience."""
+
+
+class ParentLink:
+    """Serves one parent.
+
+    Args:
+        descriptor: of this end of the pair; from now on owned here.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_inheritable(descriptor, False)
+        self._connected = socket.socket(fileno=descriptor)
+        self._link: Link | None = None
+        self._service: Service | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def receive_assignment(self) -> Assignment:
+        """The first frame, which says what this worker is to do; comes before anything else here.
+
+        Raises:
+            BrokenFrame: it is another one.
+            ConnectionError: the parent is gone already.
+        """
+        frame = receive_blocking(self._connected)
+        if frame is None:
+            raise ConnectionError("the parent is gone")
+        if not isinstance(frame, Assignment):
+            raise BrokenFrame(f"{type(frame).__name__} instead of an assignment")
+        return frame
+
+    async def attend(self, service: Service) -> None:
+        """Do what the parent says from now on."""
+        self._service = service
+        self._link = await Link.open(self._connected)
+        self._tasks.append(asyncio.create_task(self._obey(self._link, service), name="parent"))
+
+    def starting(self, status: str) -> None:
+        """The parent only waits for ``ready``."""
+
+    def ready(self, _read_status: Callable[[], str]) -> None:
+        """Say that this worker serves, and give signs of life until ``close``."""
+        if self._link is None or self._service is None:
+            raise RuntimeError("nobody is attended")
+        self._link.send(Ready())
+        self._tasks.append(asyncio.create_task(self._live(self._link, self._service), name="life"))
+
+    def stopping(self, status: str) -> None:
+        """The signs of life tell it."""
+
+    def close(self) -> None:
+        """Say nothing any more. Idempotent."""
+        for task in self._tasks:
+            task.cancel()
+        self._tasks.clear()
+        if self._link is None:
+            self._connected.close()
+        else:
+            self._link.close()
+
+    async def _live(self, link: Link, service: Service) -> None:
+        while True:
+            # To a parent that does not listen nothing is piled up.
+            if link.is_heard:
+                link.send(Status(service.session_count, service.fault()))
+            await asyncio.sleep(STATUS_INTERVAL)
+
+    async def _obey(self, link: Link, service: Service) -> None:
+        try:
+            while (frame := await link.receive()) is not None:
+                if isinstance(frame, Drain):
+                    service.drain()
+                elif isinstance(frame, Hurry):
+                    service.hurry()
+                elif isinstance(frame, Scrape):
+                    await _answer(link, frame.number, service.metrics.families())
+            _log.warning("the parent is gone")
+        except BrokenFrame as error:
+            _log.error("the parent cannot be understood: %s", error)
+        service.drain()
+
+
+async def _answer(link: Link, number: int, families: Iterable[Family]) -> None:
+    for part in _parts(families):
+        link.send(Families(number, part, is_last=False))
+        await link.sent()
+        await asyncio.sleep(0)
+    link.send(Families(number, [], is_last=True))
+
+
+def _parts(families: Iterable[Family]) -> Iterator[list[Family]]:
+    """All families, in lists of some hundred samples."""
+    part: list[Family] = []
+    room = SAMPLES_A_FRAME
+    for family in families:
+        for start in range(0, len(family.samples), SAMPLES_A_FRAME):
+            piece = family._replace(samples=family.samples[start : start + SAMPLES_A_FRAME])
+            if len(piece.samples) > room:
+                yield part
+                part, room = [], SAMPLES_A_FRAME
+            part.append(piece)
+            room -= len(piece.samples)
+    if part:
+        yield part

@@ -1,0 +1,226 @@
+"""Keeps the workers of a daemon running: starts them, starts them again, gives up, ends them.
+
+It starts them through a callable and knows nothing of policies or spools. What the parent is asked, it
+answers from what the workers last said, so that a worker that hangs holds up nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+
+from kumo.errors import WorkerFailed
+from kumo.metrics import Family, Metrics
+from kumo.workers.aggregation import lasting, merge
+from kumo.workers.worker_process import WorkerProcess, describe_exit
+
+_log = logging.getLogger("kumod.workers")
+
+LONGEST_SILENCE = 5
+"""Seconds without a sign of life after which a worker counts as hung, and the daemon as not well."""
+
+KILLED_AFTER = 20
+"""Seconds after which it is killed, and its messages served by a new one. Less than a service manager
+waits, to whom the daemon does not call itself alive meanwhile: the others need not end with it."""
+
+SETTLED = 10.0
+"""Seconds that a worker has to serve to count as one that could be started."""
+
+FIRST_PAUSE = 0.25
+"""Seconds before a worker that failed is started again; doubled with each further failure in a row."""
+
+LONGEST_PAUSE = 30.0
+"""Seconds that this pause grows to at most."""
+
+MOST_FAILURES = 5
+"""In a row, of one worker, while no other serves."""
+
+_TICK = 1.0
+
+
+class Supervisor:
+    """The workers of one daemon.
+
+    Args:
+        count: how many.
+        start: starts the worker of a number, from 1; may fail with ``OSError``.
+        own: the parent's own metrics.
+        on_absence: called with the number of a worker that could not be started again at once.
+        first_pause: seconds before a worker that failed is started again.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        start: Callable[[int], Awaitable[WorkerProcess]],
+        own: Metrics,
+        *,
+        on_absence: Callable[[int], None],
+        first_pause: float = FIRST_PAUSE,
+    ) -> None:
+        self._numbers = range(1, count + 1)
+        self._start = start
+        self._own = own
+        self._on_absence = on_absence
+        self._first_pause = first_pause
+        self._workers: dict[int, WorkerProcess] = {}
+        self._departed: list[Family] = []
+        self._collecting: asyncio.Task[list[Family]] | None = None
+        self._stopping = asyncio.Event()
+        self._is_hurried = False
+        self._unclean: list[str] = []
+        self.all_ready = asyncio.Event()
+        """Set once every worker has served at one time."""
+
+    # --- the workers' lives ---------------------------------------------------------------------
+
+    async def run(self) -> bool:
+        """Keep the workers running until ``stop``, and wait for their end.
+
+        Returns:
+            Whether all of them ended cleanly.
+
+        Raises:
+            WorkerFailed: one cannot be started; the others were drained.
+        """
+        keepers = [asyncio.create_task(self._keep(number)) for number in self._numbers]
+        ticking = asyncio.create_task(self._tick())
+        try:
+            await asyncio.gather(*keepers)
+        finally:
+            self.stop()
+            await asyncio.gather(*keepers, return_exceptions=True)
+            ticking.cancel()
+        return not self._unclean
+
+    def stop(self) -> None:
+        """Drain all workers and start none any more. Idempotent."""
+        self._stopping.set()
+        for worker in self._workers.values():
+            worker.drain()
+
+    def hurry(self) -> None:
+        """Have workers end without further patience."""
+        self._is_hurried = True
+        for worker in self._workers.values():
+            worker.hurry()
+
+    async def _keep(self, number: int) -> None:
+        """One worker after the other under one number."""
+        failures = 0
+        while not self._stopping.is_set():
+            began = asyncio.get_running_loop().time()
+            status, ending = await self._live(number)
+            if self._stopping.is_set():
+                if status not in {0, None}:
+                    self._unclean.append(ending)
+                    _log.error("%s", ending)
+                return
+            has_settled = asyncio.get_running_loop().time() - began > SETTLED
+            failures = 0 if has_settled or status == 0 else failures + 1
+            self._give_up_if_hopeless(status, failures, ending)
+            if failures > 1:
+                self._on_absence(number)
+            pause = min(self._first_pause * 2 ** max(0, failures - 1), LONGEST_PAUSE)
+            _log.error("%s; it is started again in %.2f s", ending, pause)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+
+    async def _live(self, number: int) -> tuple[int | None, str]:
+        """One worker from start to end: its exit status, None where it has none, and the words for it."""
+        try:
+            worker = await self._start(number)
+        except OSError as error:
+            return None, f"worker {number} cannot be started: {error.strerror or error}"
+        self._workers[number] = worker
+        _log.info("worker %d is process %d", number, worker.pid)
+        if self._stopping.is_set():
+            worker.drain()
+        if self._is_hurried:
+            worker.hurry()
+        try:
+            status = await worker.attend(self._note_ready)
+        finally:
+            del self._workers[number]
+            self._departed = merge([self._departed, lasting(worker.families)])
+        return status, f"worker {number} (process {worker.pid}) {describe_exit(status)}"
+
+    def _note_ready(self) -> None:
+        if self._serving == len(self._numbers):
+            self.all_ready.set()
+
+    @property
+    def _serving(self) -> int:
+        return sum(worker.is_ready for worker in self._workers.values())
+
+    def _give_up_if_hopeless(self, status: int | None, failures: int, ending: str) -> None:
+        """End the daemon where trying again is of no use.
+
+        A worker that at the first start says why it cannot serve would say it again, and the daemon is to
+        fail as one of a single process does. Later on a service that half works is not ended for its other
+        half, which may be mended by then.
+        """
+        if not self.all_ready.is_set() and status is not None and status > 0:
+            raise WorkerFailed(f"{ending} before the daemon served; see above for why")
+        if failures >= MOST_FAILURES and (self._serving == 0 or not self.all_ready.is_set()):
+            raise WorkerFailed(f"{ending}, for the {failures}th time in a row; giving up")
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK)
+            for worker in self._workers.values():
+                if not worker.is_ready:
+                    continue
+                worker.silence += 1
+                if worker.silence == LONGEST_SILENCE:
+                    _log.error("worker %d has not said anything for %d s", worker.number, LONGEST_SILENCE)
+                elif worker.silence == KILLED_AFTER:
+                    _log.error("worker %d hangs and is killed", worker.number)
+                    worker.kill()
+
+    # --- what the parent is asked ---------------------------------------------------------------
+
+    @property
+    def session_count(self) -> int:
+        """Sessions of all workers, as they last said."""
+        return sum(worker.status.sessions for worker in self._workers.values())
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether no worker hangs; one that is being started again does not."""
+        return all(worker.silence < LONGEST_SILENCE for worker in self._workers.values())
+
+    def liveness(self) -> str | None:
+        """What a health probe is told with 503, or None when all is well."""
+        if self._stopping.is_set():
+            return "shutting down"
+        for number in self._numbers:
+            worker = self._workers.get(number)
+            if worker is None or not worker.is_ready:
+                return f"waiting for worker {number}"
+            if worker.silence >= LONGEST_SILENCE:
+                return f"worker {number} does not answer"
+            if worker.status.fault is not None:
+                return worker.status.fault
+        return None
+
+    async def families(self) -> list[Family]:
+        """The metrics of all workers together; who asks meanwhile gets the same answer.
+
+        A worker that does not answer in time counts with what it said the last time.
+        """
+        if self._collecting is None:
+            self._collecting = asyncio.create_task(self._collect())
+            self._collecting.add_done_callback(self._forget_collecting)
+        return await asyncio.shield(self._collecting)
+
+    async def _collect(self) -> list[Family]:
+        workers = list(self._workers.values())
+        await asyncio.gather(*(worker.scrape() for worker in workers))
+        living = [worker.families for worker in self._workers.values()]
+        return merge([self._own.families(), *living, self._departed])
+
+    def _forget_collecting(self, _: asyncio.Task[list[Family]]) -> None:
+        self._collecting = None

@@ -1,0 +1,515 @@
+"""kumod --workers: several real processes on one port, killed, drained, changed in number."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from .daemon import PATIENCE, STARTED, Kumod, run_kumod
+from .load import RECIPIENTS, Load, whole_contents
+from .test_durability import DELIVER, deliver_all, listed_ids, set_policy
+from .test_service import (
+    ACTIVATE,
+    USER,
+    Manager,
+    address_of,
+    free_low_port,
+    home,
+    listening,
+    readable_for_all,
+)
+from .wire import Peer
+
+__all__ = ["home"]  # a fixture
+
+POLICY = """
+kumo.on('init', function()
+  spools(false)
+  logs()
+  kumo.start_esmtp_listener { listen = '%s', hostname = 'mx.test' }
+  kumo.start_http_listener { listen = '127.0.0.1:0' }
+end)
+"""
+KEEP = POLICY % "127.0.0.1:0"
+CONTENT = b"Subject: x\r\n\r\nbody\r\n"
+MOST_CONNECTIONS = 64
+"""Until both of two workers have had one; the chance that they have not is nil."""
+
+
+class Workers(Kumod):
+    """A daemon of several processes.
+
+    Args:
+        count: how many; may be changed between two starts.
+        environment: as ``Kumod`` takes it.
+        prefix: likewise.
+        user: whom it is to become.
+        descriptors: as ``Kumod`` takes them.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        policy: str,
+        count: int = 2,
+        *,
+        environment: dict[str, str] | None = None,
+        prefix: Sequence[str] = (),
+        user: str | None = None,
+        descriptors: Sequence[int] = (),
+    ) -> None:
+        super().__init__(folder, policy, environment=environment, prefix=prefix, descriptors=descriptors)
+        self.count = count
+        self.user = user
+
+    def start(self) -> None:
+        user = () if self.user is None else ("--user", self.user)
+        self.arguments = ("--workers", str(self.count), *user)
+        super().start()
+
+    def pids(self) -> dict[int, int]:
+        """Process ids of the workers that were started last, by number."""
+        for _ in self._new_lines():
+            pass
+        found = re.findall(r"worker (\d+) is process (\d+)", "".join(self.lines))
+        return {int(number): int(pid) for number, pid in found}
+
+    def kill_worker(self, number: int, sig: signal.Signals = signal.SIGKILL) -> int:
+        """Send a worker a signal; its process id."""
+        pid = self.pids()[number]
+        os.kill(pid, sig)
+        return pid
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of an HTTP request."""
+        try:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.http_port}{path}", timeout=PATIENCE
+            ) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def liveness(self) -> tuple[int, str]:
+        return self.get("/api/check-liveness/v1")
+
+    def metrics(self) -> dict[str, float]:
+        """Every line of ``/metrics``."""
+        lines = [line for line in self.get("/metrics")[1].splitlines() if not line.startswith("#")]
+        series = [line.rpartition(" ") for line in lines]
+        assert len({name for name, _, _ in series}) == len(series)
+        return {name: float(value) for name, _, value in series}
+
+    def kept_in(self, number: int) -> int:
+        """Messages in a worker's shard."""
+        shard = self.folder / "spool" / "meta" / "workers" / str(number) / "data"
+        return sum(path.is_file() for path in shard.rglob("*"))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def inheritable(pid: int) -> list[str]:
+    """What a program that a policy starts would inherit beside standard input, output and error.
+
+    uvloop leaves a second descriptor of each of those in what it starts.
+    """
+    standard = {Path(f"/proc/{pid}/fd/{number}").readlink() for number in range(3)}
+    descriptors = [path for path in Path(f"/proc/{pid}/fd").iterdir() if path.readlink() not in standard]
+    infos = [(path, Path(f"/proc/{pid}/fdinfo/{path.name}").read_text()) for path in descriptors]
+    flags = [(path, re.search(r"^flags:\t(\d+)$", info, re.MULTILINE)) for path, info in infos]
+    return [str(path.readlink()) for path, found in flags if found and not int(found[1], 8) & os.O_CLOEXEC]
+
+
+def send_one(daemon: Kumod, recipient: bytes = b"b@example.org") -> None:
+    with Peer(daemon.port) as peer:
+        peer.greet()
+        assert peer.offer(CONTENT, recipient).code == 250
+        peer.ask(b"QUIT")
+
+
+def send_until(daemon: Kumod, is_enough: Callable[[], bool]) -> int:
+    """Send mail, each on a connection of its own, until it is enough; how many were sent."""
+    for count in range(1, MOST_CONNECTIONS + 1):
+        send_one(daemon)
+        if is_enough():
+            return count
+    raise AssertionError("one worker gets no connection")
+
+
+def wait_for(is_so: Callable[[], bool], daemon: Kumod) -> None:
+    daemon.wait_until(is_so)
+    assert is_so()
+
+
+def wait_for_messages(daemon: Workers, count: int) -> None:
+    """Until the queues have so many."""
+    wait_for(lambda: daemon.metrics()["message_count"] == count, daemon)
+
+
+def kill_if_left(*pids: int) -> None:
+    for pid in pids:
+        if is_running(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+# --- service --------------------------------------------------------------------------------------
+
+
+def test_all_workers_take_mail_and_are_counted_as_one(tmp_path: Path) -> None:
+    with Workers(tmp_path, KEEP + DELIVER) as daemon:
+        assert set(daemon.pids()) == {1, 2}
+
+        def writers() -> set[int]:
+            names = [path.name for path in daemon.delivered()]
+            return {int(match[1]) for name in names if (match := re.search(r"P(\d+)", name))}
+
+        count = send_until(daemon, lambda: len(writers()) == 2)
+        assert daemon.liveness() == (200, "OK")
+        wait_for(lambda: len(list(daemon.delivered())) == count, daemon)
+        assert writers() == set(daemon.pids().values())
+        wait_for(
+            lambda: daemon.metrics().get('total_messages_delivered{service="Maildir"}', count) == count,
+            daemon,
+        )
+        metrics = daemon.metrics()
+        assert metrics['total_messages_received{service="esmtp_listener"}'] == count
+        assert metrics['total_connection_count{service="esmtp_listener"}'] == count
+        assert metrics["smtpsrv_transaction_duration_count"] == count
+        assert metrics['smtpsrv_transaction_duration_bucket{le="+Inf"}'] == count
+        assert metrics["message_count"] == 0
+        one_process = Path(f"/proc/{daemon.process.pid}/statm").read_text().split()[1]
+        assert metrics["memory_usage"] > 2 * int(one_process) * os.sysconf("SC_PAGE_SIZE")
+        pids = daemon.pids()
+        assert [inheritable(pid) for pid in pids.values()] == [[], []]
+        assert daemon.stop() == 0
+        assert not any(is_running(pid) for pid in pids.values())
+        records = daemon.records()
+    assert Counter(record["type"] for record in records) == {"Reception": count, "Delivery": count}
+    ids = [record["id"] for record in records if record["type"] == "Reception"]
+    assert len(set(ids)) == count
+    # Node and clock sequence: one for each worker.
+    assert len({spool_id[16:] for spool_id in ids}) == 2
+    assert not [path for path in (tmp_path / "log").iterdir() if path.stat().st_mode & 0o222]
+
+
+def test_one_worker_is_one_process(tmp_path: Path) -> None:
+    with Workers(tmp_path, KEEP, count=1) as daemon:
+        assert daemon.pids() == {}
+        children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text()
+        assert children == ""
+        send_one(daemon)
+        assert not (tmp_path / "spool" / "meta" / "workers").exists()
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "65", "two", ""])
+def test_a_number_of_workers_that_is_none_is_wrong_usage(tmp_path: Path, count: str) -> None:
+    done = run_kumod("--workers", count, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "is no number from 1 to 64" in done.stderr
+
+
+# --- workers that end -----------------------------------------------------------------------------
+
+
+def test_kill_9_of_a_worker_under_load_loses_nothing(tmp_path: Path) -> None:
+    """It is started again and serves; what it had acknowledged is there, each message once."""
+    with Workers(tmp_path, KEEP) as daemon:
+        load = Load(daemon.port, 0)
+        load.start()
+        daemon.wait_until(lambda: load.count > 40)
+        for victim in (1, 2):
+            killed = daemon.kill_worker(victim)
+            daemon.wait_for_line(f"worker {victim} (process {killed}) was ended by SIGKILL")
+            daemon.wait_for_line(f"worker {victim}: serving")
+        load.join()
+        send_one(daemon)
+        assert daemon.stop() == 0
+        listed = listed_ids(daemon)
+        assert len(listed) == len(set(listed))
+        assert {spool_id for one in load.acknowledged for spool_id in one.ids} <= set(listed)
+        set_policy(daemon, KEEP + DELIVER)
+        daemon.start()
+        wait_for(lambda: not has_stored(daemon), daemon)
+        assert daemon.stop() == 0
+        (single,) = (tmp_path / "maildir").glob("example.org/b/new/*")
+        single.unlink()
+        delivered = whole_contents(daemon.delivered())
+    assert set(delivered.values()) == {1}
+    assert len(delivered) == len(listed) - 1
+    expected = {
+        (one.number, to.decode()) for one in load.acknowledged for to in RECIPIENTS[: 1 + one.number % 2]
+    }
+    assert expected <= set(delivered)
+
+
+def has_stored(daemon: Kumod) -> bool:
+    shards = (daemon.folder / "spool" / "meta").glob("workers/*/data")
+    return any(path.is_file() for shard in shards for path in shard.rglob("*"))
+
+
+def test_counters_do_not_go_down_with_a_worker(tmp_path: Path) -> None:
+    received = 'total_messages_received{service="esmtp_listener"}'
+    with Workers(tmp_path, KEEP) as daemon:
+        count = send_until(daemon, lambda: bool(daemon.kept_in(1) and daemon.kept_in(2)))
+        assert daemon.metrics()[received] == count
+        daemon.kill_worker(1)
+        daemon.wait_for_line("worker 1: serving")
+        send_one(daemon)
+        assert daemon.metrics()[received] == count + 1
+
+
+def test_a_worker_that_is_told_to_end_is_replaced_without_a_word_to_others(tmp_path: Path) -> None:
+    with Workers(tmp_path, KEEP) as daemon:
+        before = daemon.pids()
+        with Peer(daemon.port) as first:
+            first.greet()
+            daemon.kill_worker(1, signal.SIGTERM)
+            daemon.kill_worker(1, signal.SIGTERM)
+            daemon.wait_for_line("worker 1: serving")
+            assert "ended with status 0" in "".join(daemon.lines)
+        after = daemon.pids()
+        assert after[1] != before[1]
+        assert after[2] == before[2]
+        send_until(daemon, lambda: bool(daemon.kept_in(1) and daemon.kept_in(2)))
+        assert daemon.stop() == 0
+
+
+def test_a_worker_that_hangs_is_named_to_probes(tmp_path: Path) -> None:
+    with Workers(tmp_path, KEEP) as daemon:
+        stopped = daemon.kill_worker(2, signal.SIGSTOP)
+        try:
+            wait_for(lambda: daemon.liveness() == (503, "worker 2 does not answer"), daemon)
+            # It has its time limit, and the answer of the other one comes.
+            assert daemon.metrics()["memory_usage"] > 0
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+        wait_for(lambda: daemon.liveness() == (200, "OK"), daemon)
+        assert daemon.stop() == 0
+
+
+def test_workers_that_cannot_start_end_the_daemon(tmp_path: Path) -> None:
+    policy = KEEP + (
+        "if io.open(var .. '/was-read') then error('not for a worker') end "
+        "io.open(var .. '/was-read', 'w'):close()"
+    )
+    daemon = Workers(tmp_path, policy)
+    with pytest.raises(AssertionError, match=r"kumod ended"):
+        daemon.start()
+    assert daemon.process.returncode == 1
+    log = "".join(daemon.lines)
+    assert "not for a worker" in log
+    assert re.search(
+        r"^Error: worker \d \(process \d+\) ended with status 1 before the daemon served", log, re.MULTILINE
+    )
+    assert not any(is_running(pid) for pid in daemon.pids().values())
+
+
+def test_a_worker_that_dies_again_and_again_ends_the_daemon(tmp_path: Path) -> None:
+    policy = KEEP + (
+        "if io.open(var .. '/was-read') then os.execute('kill -9 $PPID') end "
+        "io.open(var .. '/was-read', 'w'):close()"
+    )
+    daemon = Workers(tmp_path, policy)
+    with pytest.raises(AssertionError, match=r"kumod ended"):
+        daemon.start()
+    assert daemon.process.returncode == 1
+    log = "".join(daemon.lines)
+    assert re.search(
+        r"^Error: worker \d .* was ended by SIGKILL, for the 5th time in a row", log, re.MULTILINE
+    )
+    assert not any(is_running(pid) for pid in daemon.pids().values())
+
+
+def test_workers_end_with_their_parent(tmp_path: Path) -> None:
+    """And as long as one of them drains, no other daemon gets the spool."""
+    policy = KEEP + "kumo.on('smtp_server_ehlo', function() kumo.log_info 'asleep' kumo.sleep(4) end)"
+    with Workers(tmp_path, policy) as daemon:
+        pids = list(daemon.pids().values())
+        try:
+            with Peer(daemon.port) as peer:
+                peer.reply()
+                peer.send(b"EHLO slow.test\r\n")
+                daemon.wait_for_line("asleep")
+                daemon.kill()
+                second = run_kumod("--workers", "2", "--policy", str(daemon.script), cwd=tmp_path)
+                assert second.returncode == 1
+                assert "unable to lock pid file" in second.stderr
+            wait_until_ended(pids)
+        finally:
+            kill_if_left(*pids)
+        daemon.start()
+        assert daemon.liveness() == (200, "OK")
+
+
+def wait_until_ended(pids: list[int]) -> None:
+    for pid in pids:
+        if not is_running(pid):
+            continue
+        with subprocess.Popen(["tail", f"--pid={pid}", "-f", "/dev/null"]) as waiting:
+            waiting.wait(timeout=PATIENCE)
+
+
+# --- the end --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_drains_all_workers(tmp_path: Path, sig: signal.Signals) -> None:
+    with Workers(tmp_path, KEEP) as daemon:
+        peers = [Peer(daemon.port) for _ in range(8)]
+        for peer in peers:
+            peer.greet()
+        pids = daemon.pids()
+        daemon.process.send_signal(sig)
+        for peer in peers:
+            assert peer.reply().code == 421
+            peer.socket.close()
+        assert daemon.stop(sig) == 0
+        assert not any(is_running(pid) for pid in pids.values())
+
+
+def test_a_second_signal_hurries_all_workers(tmp_path: Path) -> None:
+    policy = KEEP + "kumo.on('smtp_server_ehlo', function() kumo.log_info 'asleep' kumo.sleep(3600) end)"
+    with Workers(tmp_path, policy) as daemon, Peer(daemon.port) as peer:
+        peer.reply()
+        peer.send(b"EHLO slow.test\r\n")
+        daemon.wait_for_line("asleep")
+        daemon.process.terminate()
+        daemon.wait_for_line("shutting down")
+        assert daemon.stop() == 0
+
+
+# --- the spool ------------------------------------------------------------------------------------
+
+
+def test_changing_their_number_loses_nothing(tmp_path: Path) -> None:
+    """1, 3, 2, 2 and 1 processes on one spool, killed or stopped in between; then all is delivered once."""
+    daemon = Workers(tmp_path, KEEP)
+    sent = 0
+    try:
+        for count, is_killed in ((1, False), (3, False), (2, True), (1, True), (3, True)):
+            daemon.count = count
+            daemon.start()
+            load = Load(daemon.port, sent)
+            with Peer(daemon.port) as peer:
+                peer.greet()
+                for number in range(sent, sent + 12):
+                    assert load.offer(peer, number).startswith("250 OK")
+            sent += 12
+            expected = [
+                (number, to.decode()) for number in range(sent) for to in RECIPIENTS[: 1 + number % 2]
+            ]
+            wait_for_messages(daemon, len(expected))
+            if is_killed:
+                pids = daemon.pids() if count > 1 else {}
+                daemon.kill()
+                wait_until_ended([pids[number] for number in range(1, count + 1) if pids])
+            else:
+                assert daemon.stop() == 0
+            listed = listed_ids(daemon)
+            assert len(listed) == len(set(listed)) == len(expected)
+        daemon.count = 1
+        deliver_all(daemon, len(listed))
+    finally:
+        daemon.kill()
+    assert whole_contents(daemon.delivered()) == Counter(expected)
+
+
+def test_adopted_messages_leave_their_orphan(tmp_path: Path) -> None:
+    with Workers(tmp_path, KEEP, count=1) as daemon:
+        for _ in range(5):
+            send_one(daemon)
+        assert daemon.stop() == 0
+        set_policy(daemon, KEEP + DELIVER)
+        daemon.count = 2
+        daemon.start()
+        wait_for(lambda: len(list(daemon.delivered())) == 5 and not listed_ids(daemon), daemon)
+        assert daemon.stop() == 0
+        assert daemon.has_logged("worker 1: 5 messages of 1 other stores were adopted")
+        assert len(list(daemon.delivered())) == 5
+
+
+@pytest.mark.parametrize(("first", "second"), [(2, 1), (2, 3), (1, 2)])
+def test_a_second_daemon_is_refused(tmp_path: Path, first: int, second: int) -> None:
+    with Workers(tmp_path, KEEP, count=first) as daemon:
+        done = run_kumod("--workers", str(second), "--policy", str(daemon.script), cwd=tmp_path)
+        assert done.returncode == 1
+        assert re.search(r"^Error: unable to lock pid file .*: process \d+ has it", done.stderr, re.MULTILINE)
+        send_one(daemon)
+        assert daemon.stop() == 0
+
+
+# --- sockets, users, the service manager ----------------------------------------------------------
+
+
+def test_a_port_that_is_taken_costs_an_exit_code(tmp_path: Path) -> None:
+    """By another daemon's workers too, whose sockets could be shared."""
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    with Workers(tmp_path / "first", KEEP) as daemon:
+        second = Workers(tmp_path / "second", POLICY % f"127.0.0.1:{daemon.port}")
+        with pytest.raises(AssertionError, match="failed to bind"):
+            second.start()
+        assert second.process.returncode == 1
+        assert second.pids() == {}
+
+
+def test_a_socket_of_the_manager_is_served_by_all(tmp_path: Path) -> None:
+    manager = Manager(tmp_path / "notify")
+    with manager.socket, listening() as smtp:
+        descriptor = os.dup(smtp.fileno())
+        daemon = Workers(
+            tmp_path,
+            POLICY % address_of(smtp),
+            prefix=(sys.executable, "-c", ACTIVATE, "1", str(descriptor)),
+            descriptors=[descriptor],
+            environment={"NOTIFY_SOCKET": str(manager.socket.getsockname()), "WATCHDOG_USEC": "200000"},
+        )
+        try:
+            with Peer(smtp.getsockname()[1]) as early, daemon:
+                early.greet()
+                assert early.offer(CONTENT, b"b@example.org").code == 250
+                heard = manager.hear_until("READY=1")
+                assert "".join(daemon.lines).count(STARTED) == 1
+                assert heard[-1] == "READY=1"
+                with Peer(daemon.port):
+                    manager.hear_until("STATUS=serving, 2 sessions")
+                manager.hear_until("WATCHDOG=1")
+                daemon.process.terminate()
+                assert early.reply().code == 421
+                early.socket.close()
+                manager.hear_until("STOPPING=1")
+                assert daemon.stop() == 0
+            assert manager.heard.count("READY=1") == 1
+        finally:
+            os.close(descriptor)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has privileges to drop")
+def test_workers_of_another_user_serve_a_low_port(home: Path) -> None:
+    port = free_low_port()
+    policy = POLICY % f"127.0.0.1:{port}"
+    with Workers(home, policy, prefix=readable_for_all(), user=USER) as daemon:
+        assert daemon.port == port
+        send_until(daemon, lambda: bool(daemon.kept_in(1) and daemon.kept_in(2)))
+        for pid in daemon.pids().values():
+            status = Path(f"/proc/{pid}/status").read_text()
+            assert re.search(r"^CapEff:\t0{16}$", status, re.MULTILINE)
+            assert Path(f"/proc/{pid}").stat().st_uid != 0
+        daemon.kill_worker(1)
+        daemon.wait_for_line("worker 1: serving")
+        assert daemon.stop() == 0

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from kumo.errors import TransportError
+from kumo.workers import HandedSockets, Ports
+
+
+@pytest.fixture
+def ports() -> Iterator[Ports]:
+    made = Ports(3)
+    yield made
+    made.close()
+
+
+def listening(host: str = "127.0.0.1") -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    made.bind((host, 0))
+    made.listen()
+    made.setblocking(False)
+    return made
+
+
+def bound_to(descriptor: int) -> object:
+    with socket.socket(fileno=os.dup(descriptor)) as duplicate:
+        return duplicate.getsockname()
+
+
+def accepted(descriptor: int, expected: int = -1) -> int:
+    """How many connections wait in a socket; they are taken."""
+    count = 0
+    duplicate = socket.socket(fileno=os.dup(descriptor))
+    with duplicate:
+        while count != expected:
+            try:
+                connection, _ = duplicate.accept()
+            except BlockingIOError:
+                return count
+            connection.close()
+            count += 1
+    return count
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_each_worker_has_a_socket_of_each_address(ports: Ports, host: str) -> None:
+    first, second = listening(host), listening(host)
+    names = [first.getsockname(), second.getsockname()]
+    ports.add(first, is_ours=True)
+    ports.add(second, is_ours=True)
+    descriptors = [ports.of(number) for number in (1, 2, 3)]
+    assert len({descriptor for pair in descriptors for descriptor in pair}) == 6
+    for pair in descriptors:
+        assert [bound_to(one) for one in pair] == names
+
+
+def test_connections_are_dealt_out_and_wait_for_their_worker(ports: Ports) -> None:
+    first = listening()
+    address = first.getsockname()
+    ports.add(first, is_ours=True)
+    clients = [socket.create_connection(address) for _ in range(64)]
+    waiting = [accepted(ports.of(number)[0]) for number in (1, 2, 3)]
+    assert sum(waiting) == 64
+    assert min(waiting) > 0
+    for client in clients:
+        client.close()
+
+
+def test_another_daemon_is_refused_all_the_same(ports: Ports) -> None:
+    first = listening()
+    address = first.getsockname()
+    ports.add(first, is_ours=True)
+    ports.give_way(1)
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with pytest.raises(OSError) as raised:
+            other.bind(address)
+    assert raised.value.errno == errno.EADDRINUSE
+
+
+def test_who_gives_way_gets_no_connection_until_it_is_back(ports: Ports) -> None:
+    first = listening()
+    address = first.getsockname()
+    ports.add(first, is_ours=True)
+    ports.give_way(1)
+    ports.give_way(1)
+    clients = [socket.create_connection(address) for _ in range(32)]
+    assert accepted(ports.of(2)[0]) + accepted(ports.of(3)[0]) == 32
+    ports.of(1)
+    clients += [socket.create_connection(address) for _ in range(64)]
+    assert accepted(ports.of(1)[0]) > 0
+    for client in clients:
+        client.close()
+
+
+def test_a_socket_of_the_manager_is_for_all(ports: Ports) -> None:
+    first = listening()
+    ports.add(first, is_ours=False)
+    ports.give_way(1)
+    assert ports.of(1) == ports.of(2) == ports.of(3) == (first.fileno(),)
+    ports.close()
+    assert first.fileno() == -1
+
+
+def test_handed_sockets_are_claimed_in_order() -> None:
+    first, second = listening(), listening()
+    names = [first.getsockname(), second.getsockname()]
+    handed = HandedSockets([first.detach(), second.detach()])
+    claimed = [handed.claim(socket.AF_INET, ("127.0.0.1", 0)) for _ in names]
+    assert [one.getsockname() for one in claimed] == names
+    assert not any(one.get_inheritable() for one in claimed)
+    with pytest.raises(TransportError, match=r"no socket for 127.0.0.1:25"):
+        handed.claim(socket.AF_INET, ("127.0.0.1", 25))
+    for one in claimed:
+        one.close()
+
+
+def test_handed_sockets_that_nobody_claims_are_closed() -> None:
+    descriptor = listening().detach()
+    HandedSockets([descriptor]).close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)

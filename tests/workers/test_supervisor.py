@@ -1,0 +1,289 @@
+"""The supervisor with workers that a test plays."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import cast
+
+import pytest
+
+from kumo.errors import WorkerFailed
+from kumo.metrics import Family, MetricKind, Metrics, Sample
+from kumo.workers import Supervisor, WorkerProcess
+from kumo.workers.frames import Status
+
+
+class Played:
+    """One worker, whose life the test tells."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.pid = 1000 + number
+        self.is_ready = False
+        self.status = Status(0, None)
+        self.never_hangs = False
+        self._silence = 0
+        self.families: list[Family] = []
+        self.next_families: list[Family] = []
+        self.told: list[str] = []
+        self.ends_when_drained = True
+        self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._on_ready: asyncio.Future[Callable[[], None]] = asyncio.get_running_loop().create_future()
+
+    async def attend(self, on_ready: Callable[[], None]) -> int:
+        self._on_ready.set_result(on_ready)
+        return await self._ended
+
+    async def serve(self) -> None:
+        on_ready = await self._on_ready
+        self.is_ready = True
+        on_ready()
+
+    @property
+    def silence(self) -> int:
+        return 0 if self.never_hangs else self._silence
+
+    @silence.setter
+    def silence(self, seconds: int) -> None:
+        self._silence = seconds
+
+    def end(self, status: int) -> None:
+        self._ended.set_result(status)
+
+    async def scrape(self) -> None:
+        self.families = self.next_families
+
+    def drain(self) -> None:
+        self.told.append("drain")
+        if self.ends_when_drained and not self._ended.done():
+            self.end(0)
+
+    def hurry(self) -> None:
+        self.told.append("hurry")
+        if not self._ended.done():
+            self.end(0)
+
+    def kill(self) -> None:
+        self.told.append("kill")
+        self.end(-9)
+
+
+class Stage:
+    """A supervisor and all workers that it started, by number."""
+
+    def __init__(self, count: int) -> None:
+        self.started: asyncio.Queue[Played] = asyncio.Queue()
+        self.absent: list[int] = []
+        self.was_absent = asyncio.Event()
+        self.refusal: OSError | None = None
+        self.supervisor = Supervisor(
+            count,
+            cast("Callable[[int], Awaitable[WorkerProcess]]", self._start),
+            Metrics(),
+            on_absence=self._note_absence,
+            first_pause=0.001,
+        )
+        self.running = asyncio.create_task(self.supervisor.run())
+
+    async def _start(self, number: int) -> Played:
+        if self.refusal is not None:
+            raise self.refusal
+        played = Played(number)
+        self.started.put_nowait(played)
+        return played
+
+    def _note_absence(self, number: int) -> None:
+        self.absent.append(number)
+        self.was_absent.set()
+
+    async def next(self, count: int = 1) -> list[Played]:
+        """The workers that are started next."""
+        async with asyncio.timeout(10):
+            return [await self.started.get() for _ in range(count)]
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    made = Stage(2)
+    yield made
+    made.running.cancel()
+    await asyncio.gather(made.running, return_exceptions=True)
+
+
+async def serving(stage: Stage) -> list[Played]:
+    workers = await stage.next(2)
+    for worker in workers:
+        await worker.serve()
+    await stage.supervisor.all_ready.wait()
+    return workers
+
+
+async def test_a_daemon_is_ready_when_all_are(stage: Stage) -> None:
+    first, second = await stage.next(2)
+    assert stage.supervisor.liveness() == "waiting for worker 1"
+    await first.serve()
+    assert not stage.supervisor.all_ready.is_set()
+    assert stage.supervisor.liveness() == "waiting for worker 2"
+    await second.serve()
+    assert stage.supervisor.all_ready.is_set()
+    assert stage.supervisor.liveness() is None
+
+
+async def test_all_are_drained_and_end_cleanly(stage: Stage) -> None:
+    workers = await serving(stage)
+    stage.supervisor.stop()
+    assert stage.supervisor.liveness() == "shutting down"
+    assert await stage.running
+    assert [worker.told for worker in workers] == [["drain"], ["drain"]]
+    assert stage.started.empty()
+
+
+async def test_one_that_does_not_end_cleanly_is_told(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    workers = await serving(stage)
+    workers[1].ends_when_drained = False
+    stage.supervisor.stop()
+    workers[1].end(-11)
+    assert not await stage.running
+    assert "worker 2 (process 1002) was ended by SIGSEGV" in caplog.text
+
+
+async def test_all_are_hurried(stage: Stage) -> None:
+    workers = await serving(stage)
+    for worker in workers:
+        worker.ends_when_drained = False
+    stage.supervisor.stop()
+    stage.supervisor.hurry()
+    assert await stage.running
+    assert [worker.told for worker in workers] == [["drain", "hurry"], ["drain", "hurry"]]
+
+
+async def test_one_that_begins_while_the_daemon_ends_is_drained() -> None:
+    stage = Stage(1)
+    await asyncio.sleep(0)
+    stage.supervisor.stop()
+    stage.supervisor.hurry()
+    async with asyncio.timeout(10):
+        assert await stage.running
+
+
+async def test_one_that_dies_is_started_again(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    workers = await serving(stage)
+    workers[0].end(-9)
+    (again,) = await stage.next()
+    assert again.number == 1
+    assert stage.supervisor.liveness() == "waiting for worker 1"
+    await again.serve()
+    assert stage.supervisor.liveness() is None
+    assert "worker 1 (process 1001) was ended by SIGKILL; it is started again" in caplog.text
+    assert stage.absent == []
+
+
+async def test_a_first_start_that_fails_ends_the_daemon_at_once(stage: Stage) -> None:
+    first, second = await stage.next(2)
+    await first.serve()
+    second.end(1)
+    with pytest.raises(
+        WorkerFailed, match=r"worker 2 \(process 1002\) ended with status 1 before the daemon"
+    ):
+        await stage.running
+    assert first.told == ["drain"]
+
+
+async def test_dying_again_and_again_at_the_start_ends_the_daemon(stage: Stage) -> None:
+    first, second = await stage.next(2)
+    await first.serve()
+    for _ in range(4):
+        second.end(-11)
+        (second,) = await stage.next()
+    second.end(-11)
+    with pytest.raises(WorkerFailed, match=r"was ended by SIGSEGV, for the 5th time in a row"):
+        await stage.running
+    assert first.told == ["drain"]
+
+
+async def test_a_service_that_half_works_goes_on(stage: Stage) -> None:
+    """And the connections go to the half that works; when that fails too, the daemon ends."""
+    first, second = await serving(stage)
+    for _ in range(8):
+        second.end(1)
+        (second,) = await stage.next()
+    assert set(stage.absent) == {2}
+    assert first.told == []
+    first.end(-9)
+    (first,) = await stage.next()
+    second.end(1)
+    with pytest.raises(WorkerFailed, match="worker 2"):
+        await stage.running
+
+
+async def test_a_system_that_starts_no_process_is_asked_again(stage: Stage) -> None:
+    first, _ = await serving(stage)
+    stage.refusal = OSError(11, "Resource temporarily unavailable")
+    first.end(-9)
+    async with asyncio.timeout(10):
+        await stage.was_absent.wait()
+    stage.refusal = None
+    (again,) = await stage.next()
+    assert again.number == 1
+
+
+async def test_one_that_hangs_is_named_and_killed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("kumo.workers.supervisor._TICK", 0.001)
+    stage = Stage(2)
+    first, second = await serving(stage)
+    first.never_hangs = True
+    (again,) = await stage.next()
+    assert again.number == 2
+    assert second.told == ["kill"]
+    assert first.told == []
+    assert "worker 2 has not said anything for 5 s" in caplog.text
+    assert "worker 2 hangs and is killed" in caplog.text
+    stage.supervisor.stop()
+    assert await stage.running
+
+
+async def test_one_that_is_silent_is_named(stage: Stage) -> None:
+    _, second = await serving(stage)
+    second.silence = 4
+    assert (stage.supervisor.is_alive, stage.supervisor.liveness()) == (True, None)
+    second.silence = 5
+    assert (stage.supervisor.is_alive, stage.supervisor.liveness()) == (False, "worker 2 does not answer")
+
+
+async def test_the_fault_of_one_is_the_daemons(stage: Stage) -> None:
+    workers = await serving(stage)
+    workers[0].status = Status(3, None)
+    workers[1].status = Status(4, "load shedding")
+    assert stage.supervisor.session_count == 7
+    assert stage.supervisor.liveness() == "load shedding"
+
+
+async def test_what_a_dead_worker_counted_stays(stage: Stage) -> None:
+    def counted(number: float) -> list[Family]:
+        sample = [Sample("", {"service": "x"}, number)]
+        return [
+            Family("total_messages_received", MetricKind.COUNTER, "", sample),
+            Family("connection_count", MetricKind.GAUGE, "", sample),
+        ]
+
+    async def shown() -> dict[str, float]:
+        wanted = {"total_messages_received", "connection_count"}
+        families = await stage.supervisor.families()
+        return {family.name: family.samples[0].value for family in families if family.name in wanted}
+
+    first, second = await serving(stage)
+    first.next_families, second.next_families = counted(5), counted(7)
+    assert (await shown())["total_messages_received"] == 12
+    for status in (-9, 0):
+        first.end(status)
+        (first,) = await stage.next()
+        await first.serve()
+        gone = 12 if status else 14
+        assert await shown() == {"total_messages_received": gone, "connection_count": 7}
+        first.next_families = counted(2)
+        assert await shown() == {"total_messages_received": gone + 2, "connection_count": 9}
+    both = await asyncio.gather(stage.supervisor.families(), stage.supervisor.families())
+    assert both[0] is both[1]
