@@ -12,10 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kumo.errors import CorruptEntry, SpoolError
-from kumo.message import Message, created_at, queue_name
+from kumo.message import Message, created_at, created_ticks, queue_name
 from kumo.smtp import EnvelopeAddress
 from kumo.spool.enumeration import take_inventory
 from kumo.spool.file_operations import FileOperations, spool_error
+from kumo.spool.journal_replay import read_envelopes
+from kumo.spool.journaled_disk import journal_directory
 from kumo.spool.local_disk import LocalDisk
 from kumo.spool.stored_envelope import decode_envelope
 
@@ -74,9 +76,19 @@ def list_spool(meta_path: str | os.PathLike[str]) -> Iterator[StoredMessage]:
 
 def _entries(root: str, files: FileOperations) -> Iterator[StoredMessage]:
     meta = LocalDisk(root, files, None)
-    for spool_id in take_inventory(root, files).ids:
+    try:
+        # First of all: what moves into files meanwhile is found there as well.
+        journaled = read_envelopes(journal_directory(root), files)
+    except OSError as error:
+        raise spool_error(f"list the spool at {root}", error) from error
+    found = take_inventory(root, files).ids
+    # What is in both is not older in its file.
+    for spool_id in found:
+        journaled.pop(spool_id, None)
+    for spool_id in sorted(dict.fromkeys([*journaled, *found]), key=created_ticks):
         try:
-            yield _describe(decode_envelope(meta.read(spool_id), spool_id))
+            octets = journaled[spool_id] if spool_id in journaled else meta.read(spool_id)
+            yield _describe(decode_envelope(octets, spool_id))
         except FileNotFoundError:
             continue  # delivered since the walk
         except (CorruptEntry, OSError) as error:

@@ -6,11 +6,9 @@ facade.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import logging
 import os
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,13 +16,38 @@ from kumo.config import Spool as SpoolConfig
 from kumo.config import SpoolKind
 from kumo.errors import SpoolError, SpoolLocked
 from kumo.spool.durability import Barrier, FileByFileBarrier, FileSystemBarrier
-from kumo.spool.file_operations import FileOperations, is_full, spool_error, syncs_whole_file_system
+from kumo.spool.engine import Engine
+from kumo.spool.file_operations import FileOperations, spool_error, syncs_whole_file_system
+from kumo.spool.journaled_disk import JournaledDisk
 from kumo.spool.local_disk import LocalDisk, new_directory
+from kumo.spool.probe import despite_full_disk, try_out
+from kumo.spool.transaction import recover
 
 _log = logging.getLogger("kumod.spool")
 
 _LOCK_MODE = 0o1644
 """The sticky bit keeps cleaners of temporary folders off, as on KumoMTA's."""
+
+
+def open_engine(data: SpoolConfig, meta: SpoolConfig, files: FileOperations, held: ExitStack) -> Engine:
+    """Lock both stores and finish what a crash cut short.
+
+    Args:
+        data: where contents go.
+        meta: where envelopes go.
+        files: performs the calls.
+        held: gets what is to be released when the spool is closed.
+
+    Raises:
+        SpoolLocked: another process, or the other store, has the folder.
+        SpoolError: it cannot be used.
+        OSError: the disk fails.
+    """
+    stores = open_stores(data, meta, files, held)
+    recover(*stores, files)
+    engine = JournaledDisk(*stores, files)
+    engine.recover()
+    return engine
 
 
 def open_stores(
@@ -63,35 +86,6 @@ def open_stores(
     return opened[0], opened[1]
 
 
-def try_out(root: str, files: FileOperations, *, sync: bool) -> None:
-    """Do to a store what every message will: create, write, sync, rename, remove.
-
-    So a policy's mistake is found before the first message, and a disk's recovery without one.
-
-    Args:
-        root: the store's folder.
-        files: performs the calls.
-        sync: whether its messages are synced.
-
-    Raises:
-        OSError: one of the calls failed; lack of room is only logged.
-    """
-    probe = f"{new_directory(root)}/.probe"
-    target = f"{root}/.probe"
-    with _despite_full_disk(root):
-        with contextlib.suppress(FileNotFoundError):
-            files.unlink(probe)
-        descriptor = files.create(probe)
-        try:
-            files.write(descriptor, (b"probe\n",))
-            if sync:
-                files.sync_file(descriptor)
-        finally:
-            files.close(descriptor)
-        files.rename(probe, target)
-        files.unlink(target)
-
-
 def _prepare(root: str, files: FileOperations, held: ExitStack) -> None:
     for directory in (root, f"{root}/new", f"{root}/data"):
         Path(directory).mkdir(parents=True, exist_ok=True)
@@ -109,19 +103,8 @@ def _lock(path: str, held: ExitStack) -> None:
         raise SpoolLocked(f"unable to lock pid file {path}: process {owner or 'unknown'} has it") from None
     os.fchmod(descriptor, _LOCK_MODE)
     os.ftruncate(descriptor, 0)
-    with _despite_full_disk(path):
+    with despite_full_disk(path):
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-
-
-@contextlib.contextmanager
-def _despite_full_disk(path: str) -> Iterator[None]:
-    """A full disk is no reason not to start: what is delivered makes room, and peers are told to wait."""
-    try:
-        yield
-    except OSError as error:
-        if not is_full(error):
-            raise
-        _log.warning("%s: %s", path, error.strerror)
 
 
 def _barrier(
