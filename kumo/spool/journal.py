@@ -48,13 +48,14 @@ class Location:
 class _Batch:
     """What one call of ``append`` has written so far."""
 
-    __slots__ = ("bases", "detached", "written")
+    __slots__ = ("bases", "detached", "too_long", "written")
 
     def __init__(self) -> None:
         self.bases: dict[Segment, int] = {}
         """Where the batch begins in each segment that it was written to."""
         self.detached: list[Segment] = []
         """Segments that take no further groups; what becomes of them depends on what the batch left there."""
+        self.too_long: list[StoreRequest] = []
         self.written: list[tuple[StoreRequest, Segment, list[Record]]] = []
 
 
@@ -140,11 +141,14 @@ class Journal:
 
     # --- storing --------------------------------------------------------------------------------
 
-    def append(self, requests: Sequence[StoreRequest]) -> None:
+    def append(self, requests: Sequence[StoreRequest]) -> list[StoreRequest]:
         """Store every request, each as a whole; or set its ``error``, and nothing of it stays.
 
         Args:
             requests: their entries have their content.
+
+        Returns:
+            Those that are neither, because a file as long as all their messages together is not allowed.
         """
         batch = _Batch()
         self._write(requests, batch)
@@ -154,6 +158,7 @@ class Journal:
                     self._point(record.id, Location(segment, record))
         for segment in batch.detached:
             self._file_away(segment)
+        return batch.too_long
 
     def _write(self, requests: Sequence[StoreRequest], batch: _Batch) -> None:
         """Write all at once or, if that fails, each by itself: the others are not to suffer from one."""
@@ -165,6 +170,8 @@ class Journal:
                     self._write([request], batch)
             elif self._makes_room(error, batch):
                 self._write(requests, batch)
+            elif isinstance(error, OSError) and error.errno == errno.EFBIG:
+                batch.too_long += requests
             else:
                 requests[0].fail(error)
 

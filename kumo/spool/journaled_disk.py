@@ -107,7 +107,7 @@ class JournaledDisk:
             else:
                 (journaled if is_for_journal else filed).append(request)
         if journaled:
-            self._journal.append(journaled)
+            filed += self._journal.append(journaled)
         if filed:
             self._commit.store(filed)
             self._forget(filed)
@@ -250,12 +250,22 @@ class JournaledDisk:
             _log.error("the journal cannot be read: %s; it stays as it is", error)
             return False
         self._commit.store(requests)
+        if any(request.error is not None for request in requests):
+            _log.error("%d messages cannot be moved into files; they stay in the journal", len(requests))
+            self._take_back(requests)
+            return False
         # Before anything of them is removed: a crash must not bring it back.
         self._forget(requests)
-        failed = sum(request.error is not None for request in requests)
-        if failed:
-            _log.error("%d messages cannot be moved into files; they stay in the journal", failed)
-        return not failed
+        return True
+
+    def _take_back(self, requests: Sequence[StoreRequest]) -> None:
+        """Remove the files of messages that the journal has: on a full disk it would have both."""
+        for request in requests:
+            for entry in request.entries:
+                try:
+                    self._commit.remove(entry.id)
+                except OSError as error:
+                    _log.error("files of message %s stay beside the journal: %s", entry.id, error)
 
     def _entry(self, spool_id: str) -> Entry:
         meta = self._journal.read_meta(spool_id)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from kumo.config import SpoolKind
 from kumo.errors import CorruptEntry, SpoolError
 from kumo.message import Message, created_at, created_ticks, queue_name
 from kumo.smtp import EnvelopeAddress
@@ -18,6 +19,7 @@ from kumo.spool.enumeration import take_inventory
 from kumo.spool.file_operations import FileOperations, spool_error
 from kumo.spool.journal_replay import read_envelopes
 from kumo.spool.journaled_disk import journal_directory
+from kumo.spool.kinds import kind_of, require_rocksdb
 from kumo.spool.local_disk import LocalDisk
 from kumo.spool.stored_envelope import decode_envelope
 
@@ -67,11 +69,32 @@ def list_spool(meta_path: str | os.PathLike[str]) -> Iterator[StoredMessage]:
         names = [name for name, _ in files.scan(root)]
     except OSError as error:
         raise spool_error(f"list the spool at {root}", error) from error
+    if kind_of(root) is SpoolKind.ROCKS_DB:
+        return _database_entries(_envelopes_of(root))
     # The folder above both stores has one named data as well, but never one for files on their way.
     if "data" not in names or not {"new", "lock"}.intersection(names):
         hint = f"; the store to list is {root}/meta" if "meta" in names else ""
         raise SpoolError(f"{root} is no spool: it needs folders named data and new{hint}")
     return _entries(root, files)
+
+
+def _envelopes_of(root: str) -> dict[str, bytes]:
+    require_rocksdb(root)
+    # Only now is it known to be installed.
+    from kumo.spool.rocks_disk import read_envelopes as read_database  # noqa: PLC0415
+
+    try:
+        return read_database(root)
+    except OSError as error:
+        raise spool_error(f"list the spool at {root}", error) from error
+
+
+def _database_entries(envelopes: dict[str, bytes]) -> Iterator[StoredMessage]:
+    for spool_id in sorted(envelopes, key=created_ticks):
+        try:
+            yield _describe(decode_envelope(envelopes[spool_id], spool_id))
+        except CorruptEntry as error:
+            yield _unreadable(spool_id, str(error))
 
 
 def _entries(root: str, files: FileOperations) -> Iterator[StoredMessage]:

@@ -7,7 +7,6 @@ facade.
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,11 +18,10 @@ from kumo.spool.durability import Barrier, FileByFileBarrier, FileSystemBarrier
 from kumo.spool.engine import Engine
 from kumo.spool.file_operations import FileOperations, spool_error, syncs_whole_file_system
 from kumo.spool.journaled_disk import JournaledDisk
+from kumo.spool.kinds import choose_kind
 from kumo.spool.local_disk import LocalDisk, new_directory
 from kumo.spool.probe import despite_full_disk, try_out
 from kumo.spool.transaction import recover
-
-_log = logging.getLogger("kumod.spool")
 
 _LOCK_MODE = 0o1644
 """The sticky bit keeps cleaners of temporary folders off, as on KumoMTA's."""
@@ -43,6 +41,8 @@ def open_engine(data: SpoolConfig, meta: SpoolConfig, files: FileOperations, hel
         SpoolError: it cannot be used.
         OSError: the disk fails.
     """
+    if choose_kind(data, meta) is SpoolKind.ROCKS_DB:
+        return _open_databases(data, meta, files, held)
     stores = open_stores(data, meta, files, held)
     recover(*stores, files)
     engine = JournaledDisk(*stores, files)
@@ -53,7 +53,7 @@ def open_engine(data: SpoolConfig, meta: SpoolConfig, files: FileOperations, hel
 def open_stores(
     data: SpoolConfig, meta: SpoolConfig, files: FileOperations, held: ExitStack
 ) -> tuple[LocalDisk, LocalDisk]:
-    """Lock both stores.
+    """Lock both stores of kind LocalDisk.
 
     Args:
         data: where contents go.
@@ -65,11 +65,7 @@ def open_stores(
         SpoolLocked: another process, or the other store, has the folder.
         SpoolError: it cannot be used.
     """
-    if Path(data.path).resolve() == Path(meta.path).resolve():
-        raise SpoolError(
-            f"spools {data.name} and {meta.name} share {data.path}; each needs a path of its own"
-        )
-    _warn_of_other_engines(data, meta)
+    _refuse_to_share(data, meta)
     barriers: dict[int, FileSystemBarrier] = {}
     roots = []
     for config in (data, meta):
@@ -84,6 +80,35 @@ def open_stores(
         barrier = _barrier(root, files, held, barriers) if config.flush else None
         opened.append(LocalDisk(root, files, barrier))
     return opened[0], opened[1]
+
+
+def _open_databases(data: SpoolConfig, meta: SpoolConfig, files: FileOperations, held: ExitStack) -> Engine:
+    # Only now is it known to be installed.
+    from kumo.spool.rocks_disk import RocksDisk, RocksStore  # noqa: PLC0415
+
+    _refuse_to_share(data, meta)
+    stores: list[RocksStore] = []
+    for config in (data, meta):
+        root = str(Path(config.path).absolute())
+        try:
+            Path(root).mkdir(parents=True, exist_ok=True)
+            _lock(f"{root}/lock", held)
+            store = RocksStore(root, flush=config.flush)
+            held.callback(store.close)
+            store.try_out()
+        except OSError as error:
+            raise spool_error(f"use spool {config.name} at {root}", error) from error
+        stores.append(store)
+    engine = RocksDisk(stores[0], stores[1], files)
+    engine.recover()
+    return engine
+
+
+def _refuse_to_share(data: SpoolConfig, meta: SpoolConfig) -> None:
+    if Path(data.path).resolve() == Path(meta.path).resolve():
+        raise SpoolError(
+            f"spools {data.name} and {meta.name} share {data.path}; each needs a path of its own"
+        )
 
 
 def _prepare(root: str, files: FileOperations, held: ExitStack) -> None:
@@ -118,15 +143,3 @@ def _barrier(
         held.callback(os.close, descriptor)
         shared[device] = FileSystemBarrier(files, descriptor)
     return shared[device]
-
-
-def _warn_of_other_engines(*configs: SpoolConfig) -> None:
-    others = [config for config in configs if config.kind is SpoolKind.ROCKS_DB]
-    if others:
-        names = " and ".join(f"{config.name} ({config.path})" for config in others)
-        _log.warning("spool %s: kind 'RocksDB' is stored as LocalDisk", names)
-    for config in configs:
-        if (Path(config.path) / "CURRENT").exists():
-            _log.error(
-                "spool %s: %s holds a RocksDB database; its messages are not read", config.name, config.path
-            )
