@@ -136,13 +136,13 @@ class Stores:
         try:
             self.data, self.meta = open_stores(*configs(root, flush=flush, kind=kind), self.files, self._held)
             recover(self.data, self.meta, self.files)
+            self.engine = JournaledDisk(self.data, self.meta, self.files)
+            self.engine.recover()
         except BaseException:
             self.close()
             raise
         self.commit = GroupCommit(self.data, self.meta, self.files)
         """The files without the journal."""
-        self.engine = JournaledDisk(self.data, self.meta, self.files)
-        self.engine.recover()
 
     def store(self, *batch: list[Message]) -> list[StoreRequest]:
         """Store each list of messages in files, as one call of a single batch."""
