@@ -235,13 +235,52 @@ class Journal:
     def _writable(self, batch: _Batch) -> Segment:
         """The segment that the next group goes to."""
         active = self._active
-        if active is not None and active.end >= _SEGMENT_OCTETS:
+        if active is not None and (active.end >= _SEGMENT_OCTETS or not self._is_in_place(active)):
             batch.detached.append(active)
-            active = None
+            active = self._active = None
+        while active is None and self._spares:
+            spare = self._spares.pop()
+            if self._is_in_place(spare):
+                active = spare
+                active.begin(next(self._numbers))
+            else:
+                batch.detached.append(spare)
         if active is None:
-            active = self._active = self._spares.pop() if self._spares else self._create()
+            active = self._create()
             active.begin(next(self._numbers))
+        self._active = active
         return active
+
+    def _is_in_place(self, segment: Segment) -> bool:
+        """Whether a start would find it: other hands may have removed or moved it, or what it is in."""
+        try:
+            is_in_place = self._files.identity(segment.path) == segment.identity
+        except OSError:
+            is_in_place = False
+        if not is_in_place:
+            segment.is_sound = False
+            _log.error(
+                "%s has gone from its place; messages in it that are at hand: %d",
+                segment.path,
+                len(segment.live),
+            )
+        return is_in_place
+
+    def try_out(self) -> None:
+        """Do what a message would: make a segment and write to it; and remove it.
+
+        Raises:
+            OSError: one of the calls failed.
+        """
+        segment = self._create()
+        try:
+            segment.begin(next(self._numbers))
+            parts, _, _ = segment.encode(())
+            self._files.write_at(segment.descriptor, parts, 0)
+            if self._flush:
+                self._files.sync_file(segment.descriptor)
+        finally:
+            self._discard(segment)
 
     def _create(self) -> Segment:
         files = self._files
@@ -250,7 +289,8 @@ class Journal:
             if self._flush:
                 files.sync_directory(self._directory[: self._directory.rindex("/")])
         path = f"{self._directory}/{next(self._numbers):08}"
-        segment = Segment(path, files.create(path))
+        descriptor = files.create(path)
+        segment = Segment(path, descriptor, files.identity(descriptor))
         try:
             if self._flush:
                 files.sync_directory(self._directory)

@@ -91,11 +91,12 @@ def read_envelopes(directory: str, files: FileOperations) -> dict[str, bytes]:
 
 
 def _load(path: str, files: FileOperations) -> Segment:
-    segment = Segment(path, files.open(path))
+    descriptor = files.open(path)
     try:
-        size = files.size(segment.descriptor)
+        segment = Segment(path, descriptor, files.identity(descriptor))
+        size = files.size(descriptor)
         segment.end = segment.octets = size
-        read = functools.partial(files.read_at, segment.descriptor)
+        read = functools.partial(files.read_at, descriptor)
         segment.number, marker = _identity(read, size)
         segment.is_sound = False
         for found in _groups(read, size, marker):
@@ -111,7 +112,7 @@ def _load(path: str, files: FileOperations) -> Segment:
             else:
                 segment.live.update({record.id: record for record in found if record.is_live})
     except BaseException:
-        files.close(segment.descriptor)
+        files.close(descriptor)
         raise
     return segment
 

@@ -26,7 +26,7 @@ from kumo.spool.file_operations import FileOperations
 from kumo.spool.group_commit import GroupCommit
 from kumo.spool.journal import Journal
 from kumo.spool.local_disk import LocalDisk
-from kumo.spool.probe import try_out
+from kumo.spool.probe import despite_full_disk, try_out
 from kumo.spool.requests import Entry, RemoveRequest, StoreRequest
 from kumo.spool.stored_envelope import decode_envelope
 
@@ -154,6 +154,8 @@ class JournaledDisk:
         """See ``Engine``."""
         for store in (self._meta, self._data):
             try_out(store.root, self._files, sync=store.barrier is not None)
+        with despite_full_disk(self._meta.root):
+            self._journal.try_out()
 
     def clear_entries(self, found: Inventory) -> None:
         """See ``Engine``."""

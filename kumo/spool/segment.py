@@ -28,13 +28,15 @@ class Segment:
 
     Args:
         path: of the file.
-        descriptor: open for reading and writing; the segment closes it.
+        descriptor: open for reading and writing; the journal closes it.
+        identity: of the file, by which it is known whether the path still is its name.
     """
 
     __slots__ = (
         "begun",
         "descriptor",
         "end",
+        "identity",
         "is_damaged",
         "is_sound",
         "live",
@@ -44,9 +46,10 @@ class Segment:
         "path",
     )
 
-    def __init__(self, path: str, descriptor: int) -> None:
+    def __init__(self, path: str, descriptor: int, identity: tuple[int, int]) -> None:
         self.path = path
         self.descriptor = descriptor
+        self.identity = identity
         self.number = 0
         self.marker = b""
         self.end = 0

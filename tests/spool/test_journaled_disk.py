@@ -368,6 +368,62 @@ def test_what_is_too_long_for_one_file_goes_into_several(reopen: Open) -> None:
     assert state_in(reopen()) == state_of(first, *second, *pair)
 
 
+@pytest.mark.parametrize("way", ["removed", "moved", "replaced"])
+@pytest.mark.parametrize("is_spare", [False, True])
+def test_a_journal_that_other_hands_took_away_is_written_no_more(
+    reopen: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, is_spare: bool
+) -> None:
+    """What it holds is still at hand, and moves into files."""
+    stores = reopen()
+    first, second = make_message(), make_message()
+    store(stores, [first])
+    if is_spare:
+        monkeypatch.setattr("kumo.spool.journal._SEGMENT_OCTETS", 100)
+        store(stores, [second])
+        assert remove(stores, first) is None
+        first = second
+    journal = tmp_path / "meta" / "journal"
+    if way == "moved":
+        journal.rename(tmp_path / "elsewhere")
+    else:
+        for segment in segments(tmp_path):
+            segment.unlink()
+            if way == "replaced":
+                segment.write_bytes(b"")
+    later = make_message()
+    store(stores, [later])
+    assert state_in(stores) == state_of(first, later)
+    assert later.id in state_in(reopen())
+
+
+def test_what_was_taken_away_is_saved_in_files(reopen: Open, tmp_path: Path) -> None:
+    stores = reopen()
+    store(stores, [first := make_message()])
+    segments(tmp_path)[0].unlink()
+    store(stores, [later := make_message()])
+    move_all(stores)
+    assert state_in(reopen()) == state_of(first, later)
+
+
+@pytest.mark.parametrize("flush", [False, True])
+def test_the_probe_does_to_the_journal_what_a_message_does(reopen: Open, tmp_path: Path, flush: bool) -> None:
+    files = InstrumentedFiles()
+    stores = reopen(files=files, flush=flush)
+    store(stores, [message := make_message()])
+    stores.engine.try_out()
+    assert len(segments(tmp_path)) == 1
+    journal = tmp_path / "meta" / "journal"
+    journal.rename(tmp_path / "elsewhere")
+    journal.write_text("no folder")
+    with pytest.raises(NotADirectoryError):
+        stores.engine.try_out()
+    (request,) = stores.append([make_message()])
+    assert isinstance(request.error, SpoolUnhealthy)
+    journal.unlink()
+    stores.engine.try_out()
+    assert state_in(stores) == state_of(message)
+
+
 # --- moving and its faults ----------------------------------------------------------------------
 
 
