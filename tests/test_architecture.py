@@ -34,6 +34,7 @@ ONLY_IN = {
     "lupa": {"kumo.policy"},
     "socket": {"kumo.listener", "kumo.http", "kumo.egress", "kumo.service"},
     "ssl": {"kumo.tls"},
+    "rocksdict": {"kumo.spool"},
 }
 
 SANS_IO = {"asyncio", "socket", "ssl", "time", "logging", "threading", "os", "uvloop"}

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from kumo.spool.file_operations import FileOperations, is_full
-from kumo.spool.journal_group import MARKER_OCTETS, VOID, Record
+from kumo.spool.journal_group import VOID, Record
 from kumo.spool.journal_replay import load_segments
 from kumo.spool.requests import StoreRequest
 from kumo.spool.segment import Segment
@@ -48,13 +48,15 @@ class Location:
 class _Batch:
     """What one call of ``append`` has written so far."""
 
-    __slots__ = ("bases", "detached", "too_long", "written")
+    __slots__ = ("bases", "detached", "failed", "too_long", "written")
 
     def __init__(self) -> None:
         self.bases: dict[Segment, int] = {}
         """Where the batch begins in each segment that it was written to."""
         self.detached: list[Segment] = []
         """Segments that take no further groups; what becomes of them depends on what the batch left there."""
+        self.failed: list[tuple[Segment, Record]] = []
+        """What must not be found by a later run, though it may have been written."""
         self.too_long: list[StoreRequest] = []
         self.written: list[tuple[StoreRequest, Segment, list[Record]]] = []
 
@@ -182,6 +184,7 @@ class Journal:
         try:
             self._files.write_at(segment.descriptor, parts, base)
         except BaseException as error:
+            batch.failed += [(segment, record) for found in records for record in found]
             self._cut_off(segment, base, batch, is_sound=isinstance(error, OSError) and is_full(error))
             raise
         segment.extend(end)
@@ -205,6 +208,7 @@ class Journal:
                 self._files.sync_file(segment.descriptor)
         except Exception as error:  # noqa: BLE001 - of whatever kind, nothing is known to be durable
             # The kernel reports a lost write once; to sync again would be told that all is well.
+            batch.failed += [(segment, record) for _, segment, records in batch.written for record in records]
             for segment, base in batch.bases.items():
                 self._cut_off(segment, base, batch, is_sound=False)
             for request, _, _ in batch.written:
@@ -221,8 +225,10 @@ class Journal:
             is_sound = False
             _log.error("%s: unable to take back what could not be stored: %s", segment.path, error)
             segment.octets = written
-            with contextlib.suppress(OSError):
-                self._files.write_at(segment.descriptor, (bytes(MARKER_OCTETS),), base)
+            for place, record in batch.failed:
+                if place is segment:
+                    with contextlib.suppress(OSError):
+                        self._files.write_at(segment.descriptor, (VOID,), record.state_offset)
         if self._flush and not is_sound:
             with contextlib.suppress(OSError):
                 self._files.sync_file(segment.descriptor)

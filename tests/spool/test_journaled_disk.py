@@ -292,27 +292,27 @@ def test_a_failed_sync_fails_the_whole_batch_for_good(reopen: Open, tmp_path: Pa
     assert segment.exists()
 
 
-def test_what_cannot_be_cut_off_does_not_come_back(reopen: Open, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_first", [True, False])
+def test_what_cannot_be_cut_off_does_not_come_back(reopen: Open, tmp_path: Path, is_first: bool) -> None:
     def before(call: Call, _: int) -> None:
         if call.name in {"sync_file", "truncate"}:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     files = InstrumentedFiles()
     stores = reopen(files=files, flush=True)
-    kept, lost = make_message(), make_message()
-    store(stores, [kept])
+    kept = [] if is_first else [make_message()]
+    if kept:
+        store(stores, kept)
     files.before = before
-    (request,) = stores.append([lost])
-    assert isinstance(request.error, SpoolUnhealthy)
+    requests = stores.append([make_message()], [make_message(), make_message()], [make_message()])
+    assert all(isinstance(request.error, SpoolUnhealthy) for request in requests)
     files.before = None
     store(stores, [later := make_message()])
-    assert state_in(reopen()) == state_of(kept, later)
+    assert state_in(reopen()) == state_of(*kept, later)
     stores = reopen()
     move_all(stores)
     stores.engine.finish()
-    # What is left of it is kept for whoever wants to know.
-    assert [name for name in entry_files(tmp_path) if "quarantine" not in name] == files_of(kept, later)
-    assert len(list((tmp_path / "meta" / "quarantine").iterdir())) == 1
+    assert entry_files(tmp_path) == files_of(*kept, later)
 
 
 def test_a_removal_needs_no_room(reopen: Open) -> None:
