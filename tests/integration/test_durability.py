@@ -58,12 +58,12 @@ def run_load(daemon: Kumod, first_number: int, enough: int) -> Load:
     return load
 
 
-@pytest.mark.parametrize("flush", ["false", "true"])
-def test_kill_9_in_the_middle_of_a_load_loses_nothing(tmp_path: Path, flush: str) -> None:
+@pytest.mark.parametrize("spool", ["false", "true", "false, 'RocksDB'", "true, 'RocksDB'"])
+def test_kill_9_in_the_middle_of_a_load_loses_nothing(tmp_path: Path, spool: str) -> None:
     """Three rounds on one spool; then everything is delivered, each message exactly once and whole."""
-    rng = random.Random(flush)  # noqa: S311 - a repeatable test
+    rng = random.Random(spool)  # noqa: S311 - a repeatable test
     acknowledged: list[Acknowledged] = []
-    with Kumod(tmp_path, HEAD % (flush, "false")) as daemon:
+    with Kumod(tmp_path, HEAD % (spool, "false")) as daemon:
         for number in range(3):
             if number:
                 daemon.start()
