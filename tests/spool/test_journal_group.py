@@ -157,6 +157,16 @@ def test_content_that_looks_like_a_group_is_content() -> None:
     assert damages == [Damage(starts[0], len(octets))]
 
 
+def test_not_even_a_group_of_the_segment_itself_is_one_elsewhere() -> None:
+    """As in a message that carries the segment it is written to, whose own group is damaged."""
+    octets, starts = build([GROUPS[0], [(IDS[5], b"{}", SEGMENT)], GROUPS[2]])
+    changed = bytearray(octets)
+    changed[starts[1] + 20] ^= 1
+    groups, damages = contents(bytes(changed))
+    assert groups == [GROUPS[0], GROUPS[2]]
+    assert damages == [Damage(starts[1], starts[2])]
+
+
 @given(st.lists(st.lists(st.tuples(st.sampled_from(IDS), st.binary(max_size=30), st.binary(max_size=90)), min_size=1, max_size=4), max_size=5))  # fmt: skip  # noqa: E501
 def test_any_messages_are_found_again(groups: list[Group]) -> None:
     octets, _ = build(groups)
