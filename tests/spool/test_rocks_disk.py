@@ -191,6 +191,21 @@ async def test_a_failed_step_stores_nothing_and_the_spool_goes_on(
     await spool.close()
 
 
+async def test_a_full_disk_is_told_from_a_broken_one(tmp_path: Path) -> None:
+    class Full:
+        def put(self, *_: object) -> None:
+            raise Exception("IO error: No space left on device: While appending")  # noqa: TRY002 - as rocksdict does
+
+    spool = rocks(tmp_path)
+    data, _ = stores_of(spool)
+    database, data._database = data._database, Full()  # type: ignore[assignment]
+    with pytest.raises(SpoolFull):
+        await spool.store([make_message()])
+    assert spool.unhealthy_reason is None
+    data._database = database
+    await spool.close()
+
+
 async def test_a_removal_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = rocks(tmp_path)
     message = make_message()
