@@ -48,7 +48,7 @@ class Kumod:
 
     Args:
         folder: for policy, spool, logs and maildirs.
-        policy: Lua after ``POLICY_HEAD``, which defines ``spools(flush, kind)``, ``logs()`` and ``maildir()``.
+        policy: Lua after ``POLICY_HEAD``: that defines ``spools(flush, kind)``, ``logs()``, ``maildir()``.
         environment: added to this process's own.
         prefix: a command that becomes the daemon, under some restraint, as prlimit does.
         arguments: of kumod, behind ``--policy``.
