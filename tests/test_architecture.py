@@ -43,6 +43,7 @@ ONLY_IN = {
     "socket": {"kumo.listener", "kumo.http", "kumo.egress", "kumo.service", "kumo.workers"},
     "subprocess": {"kumo.workers"},
     "ssl": {"kumo.tls"},
+    "rocksdict": {"kumo.spool"},
 }
 
 SANS_IO = {"asyncio", "socket", "ssl", "time", "logging", "threading", "os", "uvloop"}

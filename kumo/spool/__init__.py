@@ -1,4 +1,4 @@
-"""The spool: messages kept on disk, in KumoMTA's LocalDisk layout."""
+"""The spool: messages kept on disk, in KumoMTA's LocalDisk layout behind a journal, or in RocksDB."""
 
 from kumo.spool.file_operations import FileOperations
 from kumo.spool.listing import StoredMessage, list_spool

@@ -5,7 +5,7 @@ this room only.
 """
 
 # A Path object for each call would cost as much as the call.
-# ruff: noqa: PTH102, PTH104, PTH106, PTH108, PTH123
+# ruff: noqa: PTH102, PTH104, PTH106, PTH108, PTH116, PTH123
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from pathlib import Path
 from kumo.errors import SpoolError, SpoolFull
 
 _MODE = 0o600
+
+_SEGMENTS_AT_ONCE = os.sysconf("SC_IOV_MAX")
 
 _SYNCFS_REPORTS_SINCE = (5, 8)
 """Linux version from which syncfs tells of failed writes; before, it says that all is well."""
@@ -46,14 +48,57 @@ class FileOperations:
     """What the spool does to files; every method may raise ``OSError``."""
 
     def create(self, path: str) -> int:
-        """Make a new file, readable by its owner only, and open it for writing."""
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+        """Make a new file, readable by its owner only, and open it for reading and writing."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+
+    def open(self, path: str) -> int:
+        """Open a file that is there for reading and writing; a link is not followed."""
+        return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def open_to_read(self, path: str) -> int:
+        """Open a file that is there for reading; a link is not followed."""
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def write(self, descriptor: int, segments: Sequence[bytes]) -> None:
         """Write all octets of ``segments``, one behind the other, without joining them."""
         written = os.writev(descriptor, segments)
         if written != sum(map(len, segments)):
             _write_rest(descriptor, segments, written)
+
+    def write_at(self, descriptor: int, segments: Sequence[bytes], offset: int) -> None:
+        """Write all octets of ``segments`` from ``offset`` on, one behind the other, without joining them."""
+        for start in range(0, len(segments), _SEGMENTS_AT_ONCE):
+            part = segments[start : start + _SEGMENTS_AT_ONCE]
+            length = sum(map(len, part))
+            written = os.pwritev(descriptor, part, offset)
+            if written != length:
+                _write_rest_at(descriptor, part, written, offset)
+            offset += length
+
+    def read_at(self, descriptor: int, length: int, offset: int) -> bytes:
+        """Read ``length`` octets from ``offset`` on; fewer only where the file ends."""
+        octets = os.pread(descriptor, length, offset)
+        if len(octets) == length or not octets:
+            return octets
+        parts = [octets]
+        read = len(octets)
+        while read < length and (octets := os.pread(descriptor, length - read, offset + read)):
+            parts.append(octets)
+            read += len(octets)
+        return b"".join(parts)
+
+    def identity(self, file: str | int) -> tuple[int, int]:
+        """What tells a file, by its name or open, from every other one."""
+        status = os.stat(file)
+        return status.st_dev, status.st_ino
+
+    def size(self, descriptor: int) -> int:
+        """Length of an open file."""
+        return os.fstat(descriptor).st_size
+
+    def truncate(self, descriptor: int, length: int) -> None:
+        """Cut an open file off behind ``length`` octets."""
+        os.ftruncate(descriptor, length)
 
     def close(self, descriptor: int) -> None:
         """Close a descriptor; where the disk is a server, this is where it may say that it is full."""
@@ -175,6 +220,17 @@ def _write_rest(descriptor: int, segments: Sequence[bytes], written: int) -> Non
         written = max(0, written - len(segment))
         while rest:
             rest = rest[os.write(descriptor, rest) :]
+
+
+def _write_rest_at(descriptor: int, segments: Sequence[bytes], written: int, offset: int) -> None:
+    for segment in segments:
+        rest = memoryview(segment)[written:]
+        offset += len(segment) - len(rest)
+        written = max(0, written - len(segment))
+        while rest:
+            count = os.pwrite(descriptor, rest, offset)
+            rest = rest[count:]
+            offset += count
 
 
 _LIBC = ctypes.CDLL(None, use_errno=True)

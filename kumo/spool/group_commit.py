@@ -12,60 +12,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
-from kumo.errors import SpoolError, SpoolUnhealthy
-from kumo.message import Message
 from kumo.spool.durability import Barrier
-from kumo.spool.file_operations import FileOperations, spool_error
+from kumo.spool.file_operations import FileOperations
 from kumo.spool.local_disk import LocalDisk
-from kumo.spool.stored_envelope import encode_envelope
+from kumo.spool.requests import StoreRequest
 from kumo.spool.transaction import UNDO_SUFFIX, Placement, encode_manifest, manifest_path, roll_back
 
 _log = logging.getLogger("kumod.spool")
 
 _TIDIED_AT_ONCE = 64
 """Directories removed before looking for messages again: a few milliseconds' worth."""
-
-
-class Entry:
-    """A message as it is when it is handed over, whatever becomes of it afterwards.
-
-    Args:
-        message: resident, or on the spool already; its content is not copied.
-
-    Raises:
-        SpoolError: its meta cannot be written.
-        ContentNotResident: it has no content anywhere.
-    """
-
-    __slots__ = ("id", "is_update", "meta", "segments")
-
-    def __init__(self, message: Message) -> None:
-        self.id = message.id
-        self.is_update = message.is_stored
-        self.meta = encode_envelope(message)
-        keeps_content = message.is_stored and not message.is_resident
-        self.segments = None if keeps_content else message.segments
-
-
-class StoreRequest:
-    """One call of ``store`` on its way through the batch.
-
-    Args:
-        entries: at least one.
-    """
-
-    __slots__ = ("entries", "error", "manifest", "manifest_temporary", "placements")
-
-    def __init__(self, entries: Sequence[Entry]) -> None:
-        self.entries = entries
-        self.placements: list[Placement] = []
-        self.manifest_temporary: str | None = None
-        self.manifest: str | None = None
-        """Path of the committed manifest."""
-        self.error: SpoolError | None = None
-        """Why nothing of it was stored."""
 
 
 class GroupCommit:
@@ -98,29 +56,24 @@ class GroupCommit:
         if live and self._barriers:
             self._settle()
         self._each(live, self._complete)
-        self._data.prune()
-        self._meta.prune()
+        self.prune()
 
-    def remove(self, spool_ids: Iterable[str]) -> SpoolError | None:
-        """Remove entries, each meta before its content; missing ones are no error.
+    def remove(self, spool_id: str) -> None:
+        """Remove an entry, its meta before its content; a missing one is no error.
 
-        Nothing is synced: the next commit does it, and until then a power loss may bring a message
+        Nothing is synced: the next commit does it, and until then a power loss may bring the message
         back, which is then sent twice rather than never.
 
-        Returns:
-            The first failure, after all were tried.
+        Raises:
+            OSError: something of it may be left.
         """
-        failure: SpoolError | None = None
-        for spool_id in spool_ids:
-            try:
-                self._meta.remove(spool_id)
-                self._data.remove(spool_id)
-            except OSError as error:
-                _log.error("unable to remove message %s: %s", spool_id, error)
-                failure = failure or spool_error(f"remove message {spool_id}", error)
+        self._meta.remove(spool_id)
+        self._data.remove(spool_id)
+
+    def prune(self) -> None:
+        """Remove the directories that removals emptied, but for some."""
         self._data.prune()
         self._meta.prune()
-        return failure
 
     def tidy(self) -> bool:
         """Use a moment without messages to remove some of the empty directories.
@@ -228,17 +181,11 @@ class GroupCommit:
                 _log.warning("unable to remove %s: %s", manifest, error)
 
     def _fail(self, request: StoreRequest, error: Exception) -> None:
-        names = ", ".join(entry.id for entry in request.entries)
-        if isinstance(error, OSError):
-            request.error = spool_error(f"store {names}", error, SpoolUnhealthy)
-            _log.error("%s", request.error)
-        else:
-            request.error = SpoolError(f"unable to store {names}: the spool's writer failed: {error}")
-            _log.error("%s", request.error, exc_info=error)
+        request.fail(error)
         try:
             self._take_back(request)
         except Exception as failure:  # noqa: BLE001 - the other requests are not to suffer from it
-            _log.error("something of %s may be left on the spool: %s", names, failure)
+            _log.error("something of %s may be left on the spool: %s", request.names, failure)
 
     def _take_back(self, request: StoreRequest) -> None:
         undo = None

@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from kumo.config import SpoolKind
 from kumo.errors import CorruptEntry, SpoolError
-from kumo.message import Message, created_at, queue_name
+from kumo.message import Message, created_at, created_ticks, queue_name
 from kumo.smtp import EnvelopeAddress
 from kumo.spool.enumeration import take_inventory
 from kumo.spool.file_operations import FileOperations, spool_error
+from kumo.spool.journal_replay import read_envelopes
+from kumo.spool.journaled_disk import journal_directory
+from kumo.spool.kinds import kind_of, require_rocksdb
 from kumo.spool.local_disk import LocalDisk
 from kumo.spool.shards import shard_roots
 from kumo.spool.stored_envelope import decode_envelope
@@ -68,18 +72,54 @@ def list_spool(meta_path: str | os.PathLike[str]) -> Iterator[StoredMessage]:
     except OSError as error:
         raise spool_error(f"list the spool at {root}", error) from error
     # The folder above both stores has one named data as well, but never one for files on their way.
-    if "data" not in names or not {"new", "lock"}.intersection(names):
+    is_database = kind_of(root) is SpoolKind.ROCKS_DB
+    if not is_database and ("data" not in names or not {"new", "lock"}.intersection(names)):
         hint = f"; the store to list is {root}/meta" if "meta" in names else ""
         raise SpoolError(f"{root} is no spool: it needs folders named data and new{hint}")
     roots = [root, *shard_roots(root)]
-    return heapq.merge(*(_entries(one, files) for one in roots), key=lambda entry: entry.created)
+    return heapq.merge(*(_entries_of(one, files) for one in roots), key=lambda entry: entry.created)
+
+
+def _entries_of(root: str, files: FileOperations) -> Iterator[StoredMessage]:
+    if kind_of(root) is SpoolKind.ROCKS_DB:
+        return _database_entries(_envelopes_of(root))
+    return _entries(root, files)
+
+
+def _envelopes_of(root: str) -> dict[str, bytes]:
+    require_rocksdb(root)
+    # Only now is it known to be installed.
+    from kumo.spool.rocks_disk import read_envelopes as read_database  # noqa: PLC0415
+
+    try:
+        return read_database(root)
+    except OSError as error:
+        raise spool_error(f"list the spool at {root}", error) from error
+
+
+def _database_entries(envelopes: dict[str, bytes]) -> Iterator[StoredMessage]:
+    for spool_id in sorted(envelopes, key=created_ticks):
+        try:
+            yield _describe(decode_envelope(envelopes[spool_id], spool_id))
+        except CorruptEntry as error:
+            yield _unreadable(spool_id, str(error))
 
 
 def _entries(root: str, files: FileOperations) -> Iterator[StoredMessage]:
     meta = LocalDisk(root, files, None)
-    for spool_id in take_inventory(root, files).ids:
+    try:
+        # First of all: what moves into files meanwhile is found there as well.
+        journaled = read_envelopes(journal_directory(root), files)
+    except OSError as error:
+        raise spool_error(f"list the spool at {root}", error) from error
+    found = take_inventory(root, files).ids
+    # What is in both is not older in its file.
+    for spool_id in found:
+        journaled.pop(spool_id, None)
+    for spool_id in sorted(dict.fromkeys([*journaled, *found]), key=created_ticks):
         try:
-            yield _describe(decode_envelope(meta.read(spool_id), spool_id))
+            octets = journaled[spool_id] if spool_id in journaled else meta.read(spool_id)
+            yield _describe(decode_envelope(octets, spool_id))
         except FileNotFoundError:
             continue  # delivered since the walk
         except (CorruptEntry, OSError) as error:

@@ -6,11 +6,8 @@ facade.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
-import logging
 import os
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,19 +15,45 @@ from kumo.config import Spool as SpoolConfig
 from kumo.config import SpoolKind
 from kumo.errors import SpoolError, SpoolLocked
 from kumo.spool.durability import Barrier, FileByFileBarrier, FileSystemBarrier
-from kumo.spool.file_operations import FileOperations, is_full, spool_error, syncs_whole_file_system
+from kumo.spool.engine import Engine
+from kumo.spool.file_operations import FileOperations, spool_error, syncs_whole_file_system
+from kumo.spool.journaled_disk import JournaledDisk
+from kumo.spool.kinds import choose_kind
 from kumo.spool.local_disk import LocalDisk, new_directory
-
-_log = logging.getLogger("kumod.spool")
+from kumo.spool.probe import despite_full_disk, try_out
+from kumo.spool.transaction import recover
 
 _LOCK_MODE = 0o1644
 """The sticky bit keeps cleaners of temporary folders off, as on KumoMTA's."""
 
 
+def open_engine(data: SpoolConfig, meta: SpoolConfig, files: FileOperations, held: ExitStack) -> Engine:
+    """Lock both stores and finish what a crash cut short.
+
+    Args:
+        data: where contents go.
+        meta: where envelopes go.
+        files: performs the calls.
+        held: gets what is to be released when the spool is closed.
+
+    Raises:
+        SpoolLocked: another process, or the other store, has the folder.
+        SpoolError: it cannot be used.
+        OSError: the disk fails.
+    """
+    if choose_kind(data, meta) is SpoolKind.ROCKS_DB:
+        return _open_databases(data, meta, files, held)
+    stores = open_stores(data, meta, files, held)
+    recover(*stores, files)
+    engine = JournaledDisk(*stores, files)
+    engine.recover()
+    return engine
+
+
 def open_stores(
     data: SpoolConfig, meta: SpoolConfig, files: FileOperations, held: ExitStack
 ) -> tuple[LocalDisk, LocalDisk]:
-    """Lock both stores.
+    """Lock both stores of kind LocalDisk.
 
     Args:
         data: where contents go.
@@ -42,11 +65,7 @@ def open_stores(
         SpoolLocked: another process, or the other store, has the folder.
         SpoolError: it cannot be used.
     """
-    if Path(data.path).resolve() == Path(meta.path).resolve():
-        raise SpoolError(
-            f"spools {data.name} and {meta.name} share {data.path}; each needs a path of its own"
-        )
-    _warn_of_other_engines(data, meta)
+    _refuse_to_share(data, meta)
     barriers: dict[int, FileSystemBarrier] = {}
     roots = []
     for config in (data, meta):
@@ -63,33 +82,33 @@ def open_stores(
     return opened[0], opened[1]
 
 
-def try_out(root: str, files: FileOperations, *, sync: bool) -> None:
-    """Do to a store what every message will: create, write, sync, rename, remove.
+def _open_databases(data: SpoolConfig, meta: SpoolConfig, files: FileOperations, held: ExitStack) -> Engine:
+    # Only now is it known to be installed.
+    from kumo.spool.rocks_disk import RocksDisk, RocksStore  # noqa: PLC0415
 
-    So a policy's mistake is found before the first message, and a disk's recovery without one.
-
-    Args:
-        root: the store's folder.
-        files: performs the calls.
-        sync: whether its messages are synced.
-
-    Raises:
-        OSError: one of the calls failed; lack of room is only logged.
-    """
-    probe = f"{new_directory(root)}/.probe"
-    target = f"{root}/.probe"
-    with _despite_full_disk(root):
-        with contextlib.suppress(FileNotFoundError):
-            files.unlink(probe)
-        descriptor = files.create(probe)
+    _refuse_to_share(data, meta)
+    stores: list[RocksStore] = []
+    for config in (data, meta):
+        root = str(Path(config.path).absolute())
         try:
-            files.write(descriptor, (b"probe\n",))
-            if sync:
-                files.sync_file(descriptor)
-        finally:
-            files.close(descriptor)
-        files.rename(probe, target)
-        files.unlink(target)
+            Path(root).mkdir(parents=True, exist_ok=True)
+            take_lock(f"{root}/lock", held)
+            store = RocksStore(root, flush=config.flush)
+            held.callback(store.close)
+            store.try_out()
+        except OSError as error:
+            raise spool_error(f"use spool {config.name} at {root}", error) from error
+        stores.append(store)
+    engine = RocksDisk(stores[0], stores[1], files)
+    engine.recover()
+    return engine
+
+
+def _refuse_to_share(data: SpoolConfig, meta: SpoolConfig) -> None:
+    if Path(data.path).resolve() == Path(meta.path).resolve():
+        raise SpoolError(
+            f"spools {data.name} and {meta.name} share {data.path}; each needs a path of its own"
+        )
 
 
 def _prepare(root: str, files: FileOperations, held: ExitStack) -> None:
@@ -122,20 +141,9 @@ def take_lock(path: str, held: ExitStack) -> int:
         raise SpoolLocked(f"unable to lock pid file {path}: process {owner or 'unknown'} has it") from None
     os.fchmod(descriptor, _LOCK_MODE)
     os.ftruncate(descriptor, 0)
-    with _despite_full_disk(path):
+    with despite_full_disk(path):
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
-
-
-@contextlib.contextmanager
-def _despite_full_disk(path: str) -> Iterator[None]:
-    """A full disk is no reason not to start: what is delivered makes room, and peers are told to wait."""
-    try:
-        yield
-    except OSError as error:
-        if not is_full(error):
-            raise
-        _log.warning("%s: %s", path, error.strerror)
 
 
 def _barrier(
@@ -149,15 +157,3 @@ def _barrier(
         held.callback(os.close, descriptor)
         shared[device] = FileSystemBarrier(files, descriptor)
     return shared[device]
-
-
-def _warn_of_other_engines(*configs: SpoolConfig) -> None:
-    others = [config for config in configs if config.kind is SpoolKind.ROCKS_DB]
-    if others:
-        names = " and ".join(f"{config.name} ({config.path})" for config in others)
-        _log.warning("spool %s: kind 'RocksDB' is stored as LocalDisk", names)
-    for config in configs:
-        if (Path(config.path) / "CURRENT").exists():
-            _log.error(
-                "spool %s: %s holds a RocksDB database; its messages are not read", config.name, config.path
-            )

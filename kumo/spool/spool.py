@@ -1,4 +1,4 @@
-"""The spool as the other rooms see it: a pair of stores behind one writer.
+"""The spool as the other rooms see it: one engine behind one writer.
 
 Reception and the queues store, remove and load through it; the composition root opens it, reads
 ``entries`` once and closes it. Nothing here blocks the loop but ``open``, which belongs before it or
@@ -16,21 +16,11 @@ from typing import ParamSpec
 from kumo.config import Spool as SpoolConfig
 from kumo.errors import CorruptEntry, SpoolError, SpoolFull
 from kumo.message import Message
-from kumo.spool.enumeration import (
-    Inventory,
-    Problem,
-    read_entry,
-    set_entry_aside,
-    set_foreign_aside,
-    set_orphans_aside,
-    take_inventory,
-)
+from kumo.spool.engine import Engine
 from kumo.spool.file_operations import FileOperations, spool_error
-from kumo.spool.group_commit import Entry, GroupCommit, StoreRequest
 from kumo.spool.health import SpoolHealth
-from kumo.spool.local_disk import LocalDisk
-from kumo.spool.opening import open_stores, try_out
-from kumo.spool.transaction import recover
+from kumo.spool.opening import open_engine
+from kumo.spool.requests import Entry, RemoveRequest, StoreRequest
 from kumo.spool.writer import Job, Writer
 
 _P = ParamSpec("_P")
@@ -46,36 +36,17 @@ class Spool:
     belong to one event loop.
     """
 
-    __slots__ = (
-        "_data",
-        "_files",
-        "_fresh",
-        "_health",
-        "_held",
-        "_is_closed",
-        "_meta",
-        "_on_full",
-        "_writer",
-    )
+    __slots__ = ("_engine", "_fresh", "_health", "_held", "_is_closed", "_on_full", "_writer")
 
-    def __init__(
-        self,
-        data: LocalDisk,
-        meta: LocalDisk,
-        files: FileOperations,
-        held: ExitStack,
-        on_full: Callable[[], None] | None,
-    ) -> None:
-        self._data = data
-        self._meta = meta
-        self._files = files
+    def __init__(self, engine: Engine, held: ExitStack, on_full: Callable[[], None] | None) -> None:
+        self._engine = engine
         self._held = held
         self._on_full = on_full
         self._fresh: set[str] | None = set()
         """Ids stored in this run, for as long as the enumeration might come across them."""
         self._is_closed = False
-        self._health = SpoolHealth(self._try_out)
-        self._writer = Writer(GroupCommit(data, meta, files), self._health, self._note_error)
+        self._health = SpoolHealth(engine.try_out)
+        self._writer = Writer(engine, self._health, self._note_error)
 
     @classmethod
     def open(
@@ -101,9 +72,7 @@ class Spool:
         files = files or FileOperations()
         held = ExitStack()
         try:
-            stores = open_stores(data, meta, files, held)
-            recover(*stores, files)
-            return cls(*stores, files, held, on_full)
+            return cls(open_engine(data, meta, files, held), held, on_full)
         except BaseException as error:
             held.close()
             if isinstance(error, OSError):
@@ -139,7 +108,7 @@ class Spool:
         if not messages:
             future.set_result(None)
             return future
-        request = StoreRequest([Entry(message) for message in messages])
+        request = StoreRequest([Entry.of(message) for message in messages])
         if self._fresh is not None:
             self._fresh.update([message.id for message in messages])
         self._submit(Job(future, tuple(messages), request=request))
@@ -152,7 +121,8 @@ class Spool:
             SpoolError: one of them could not be removed and may come back after a restart.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._submit(Job(future, tuple(messages), removals=[message.id for message in messages]))
+        removal = RemoveRequest([message.id for message in messages])
+        self._submit(Job(future, tuple(messages), removal=removal))
         return future
 
     async def load_content(self, message: Message) -> None:
@@ -166,7 +136,7 @@ class Spool:
             return
         loop = asyncio.get_running_loop()
         try:
-            message.load(await loop.run_in_executor(None, self._data.read, message.id))
+            message.load(await loop.run_in_executor(None, self._engine.read_content, message.id))
         except FileNotFoundError:
             raise CorruptEntry(f"message {message.id} has no content on the spool") from None
         except OSError as error:
@@ -180,24 +150,22 @@ class Spool:
         ``quarantine/`` and logged.
         """
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(None, take_inventory, self._meta.root, self._files)
-        await self._tidy(found, self._meta)
+        engine = self._engine
+        found = await loop.run_in_executor(None, engine.list_entries)
+        await self._as_chore(engine.clear_entries, found)
         for start in range(0, len(found.ids), _READ_AT_ONCE):
             ids = [
                 spool_id
                 for spool_id in found.ids[start : start + _READ_AT_ONCE]
                 if not self._is_fresh(spool_id)
             ]
-            for entry in await loop.run_in_executor(None, self._read, ids):
+            for entry in await loop.run_in_executor(None, engine.read_entries, ids):
                 if isinstance(entry, Message):
                     yield entry
                 else:
-                    await self._as_chore(set_entry_aside, entry, self._data, self._meta)
-        contents = await loop.run_in_executor(None, take_inventory, self._data.root, self._files)
-        await self._tidy(contents, self._data)
-        known = set(found.ids)
-        orphans = [spool_id for spool_id in contents.ids if spool_id not in known]
-        await self._as_chore(set_orphans_aside, orphans, self._data, self._meta)
+                    await self._as_chore(engine.set_aside, entry)
+        contents = await loop.run_in_executor(None, engine.list_contents)
+        await self._as_chore(engine.clear_contents, contents, frozenset(found.ids))
         self._fresh = None
 
     async def close(self) -> None:
@@ -210,19 +178,8 @@ class Spool:
         await asyncio.get_running_loop().run_in_executor(None, self._writer.join)
         self._held.close()
 
-    def _try_out(self) -> None:
-        for store in (self._meta, self._data):
-            try_out(store.root, self._files, sync=store.barrier is not None)
-
     def _is_fresh(self, spool_id: str) -> bool:
         return self._fresh is not None and spool_id in self._fresh
-
-    def _read(self, ids: Sequence[str]) -> list[Message | Problem]:
-        return [read_entry(spool_id, self._data, self._meta) for spool_id in ids]
-
-    async def _tidy(self, found: Inventory, store: LocalDisk) -> None:
-        await self._as_chore(set_foreign_aside, found.foreign, store)
-        await self._as_chore(store.vacate, found.empty)
 
     async def _as_chore(self, change: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs) -> None:
         """Change something on disk in the writer's thread, which alone may."""

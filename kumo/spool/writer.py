@@ -1,14 +1,12 @@
 """The thread that writes: it takes all that waits as one batch and answers each caller on its loop.
 
-One thread for a spool, so that a batch shares its barriers, a slow disk holds up nobody but those who
-wait for it, and no two changes to the directories overlap. It knows nothing of files; ``GroupCommit``
-does. Called by the facade.
+One thread for a spool, so that a batch shares its syncs, a slow disk holds up nobody but those who wait for
+it, and no two changes to the disk overlap. It knows nothing of files; the engine does. Called by the facade.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import queue
 import threading
@@ -16,8 +14,9 @@ from collections.abc import Callable, Sequence
 
 from kumo.errors import SpoolError
 from kumo.message import Message
-from kumo.spool.group_commit import GroupCommit, StoreRequest
+from kumo.spool.engine import Engine
 from kumo.spool.health import SpoolHealth
+from kumo.spool.requests import RemoveRequest, StoreRequest
 
 _log = logging.getLogger("kumod.spool")
 
@@ -35,11 +34,11 @@ class Job:
         future: told on its own loop.
         messages: whose ``is_stored`` follows the outcome.
         request: to be stored.
-        removals: spool ids.
+        removal: to be forgotten.
         chore: run behind the stores and removals of its batch.
     """
 
-    __slots__ = ("chore", "error", "future", "messages", "removals", "request")
+    __slots__ = ("chore", "error", "future", "messages", "removal", "request")
 
     def __init__(
         self,
@@ -47,13 +46,13 @@ class Job:
         messages: Sequence[Message] = (),
         *,
         request: StoreRequest | None = None,
-        removals: Sequence[str] = (),
+        removal: RemoveRequest | None = None,
         chore: Callable[[], None] | None = None,
     ) -> None:
         self.future = future
         self.messages = messages
         self.request = request
-        self.removals = removals
+        self.removal = removal
         self.chore = chore
         self.error: SpoolError | None = None
 
@@ -76,32 +75,42 @@ class Writer:
 
     An id that is removed is never stored again, so that order cannot bring a removed message back.
 
+    What is submitted while the loop goes through its events is handed over at once, and answered at once:
+    each time a thread is woken costs as much as a small message.
+
     Args:
-        commit: performs batches.
+        engine: performs batches.
         health: told how they went, and asked for what is due meanwhile.
         on_error: told of each failed job's error, on the loop.
     """
 
-    __slots__ = ("_commit", "_health", "_jobs", "_on_error", "_thread")
+    __slots__ = ("_batches", "_engine", "_health", "_on_error", "_submitted", "_thread")
 
-    def __init__(
-        self, commit: GroupCommit, health: SpoolHealth, on_error: Callable[[SpoolError], None]
-    ) -> None:
-        self._commit = commit
+    def __init__(self, engine: Engine, health: SpoolHealth, on_error: Callable[[SpoolError], None]) -> None:
+        self._engine = engine
         self._health = health
         self._on_error = on_error
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._submitted: list[Job] = []
+        self._batches: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
         # A daemon thread: what is not answered yet was promised to nobody, and an exit never hangs here.
         self._thread = threading.Thread(target=self._run, name="kumod-spool", daemon=True)
         self._thread.start()
 
     def submit(self, job: Job) -> None:
-        """Have a job done; its future is told."""
-        self._jobs.put(job)
+        """Have a job done; its future is told. To be called on the loop."""
+        if not self._submitted:
+            job.future.get_loop().call_soon(self._hand_over)
+        self._submitted.append(job)
+
+    def _hand_over(self) -> None:
+        if self._submitted:
+            self._batches.put(self._submitted)
+            self._submitted = []
 
     def stop(self) -> None:
         """Let the thread end once everything submitted is done; ``join`` waits for it."""
-        self._jobs.put(None)
+        self._hand_over()
+        self._batches.put(None)
 
     def join(self) -> None:
         """Wait for the thread's end."""
@@ -109,56 +118,73 @@ class Writer:
 
     def _run(self) -> None:
         is_tidy = False
+        patience: float | None = _IDLE_SECONDS
         is_last = False
         while not is_last:
             try:
-                job = self._jobs.get(timeout=self._patience(is_tidy=is_tidy))
+                batch, is_last = self._next_batch(patience)
             except queue.Empty:
-                is_tidy = is_tidy or self._commit.tidy()
+                if not is_tidy:
+                    is_tidy = self._attempt_tidy()
+                    patience = 0.0
             else:
                 is_tidy = False
-                batch, is_last = self._batch(job)
+                patience = _IDLE_SECONDS
                 if batch:
                     self._perform(batch)
                     self._answer(batch)
+                    _attempt((), self._engine.relieve)
             self._health.probe_if_due()
-        self._commit.finish()
+            patience = self._patience(None if is_tidy else patience)
+        _attempt((), self._engine.finish)
 
-    def _patience(self, *, is_tidy: bool) -> float | None:
+    def _attempt_tidy(self) -> bool:
+        try:
+            return self._engine.tidy()
+        except Exception:  # noqa: BLE001 - whatever it was, the thread goes on
+            _log.exception("the spool's writer failed")
+            return True
+
+    def _patience(self, wanted: float | None) -> float | None:
         """Seconds to wait for a job while there is something else to do; None: there is nothing."""
         probe = self._health.patience
-        if is_tidy:
-            return probe
-        return _IDLE_SECONDS if probe is None else min(_IDLE_SECONDS, probe)
+        if wanted is None or probe is None:
+            return probe if wanted is None else wanted
+        return min(wanted, probe)
 
-    def _batch(self, job: Job | None) -> tuple[list[Job], bool]:
-        """The job and all that waits behind it; and whether the thread is to end then."""
+    def _next_batch(self, patience: float | None) -> tuple[list[Job], bool]:
+        """All that waits, up to a limit; and whether the thread is to end then.
+
+        Raises:
+            queue.Empty: nothing did for so long.
+        """
         batch: list[Job] = []
+        jobs = self._batches.get(timeout=patience) if patience != 0.0 else self._batches.get_nowait()
         try:
-            while job is not None:
-                batch.append(job)
-                if len(batch) == _LARGEST_BATCH:
+            while jobs is not None:
+                batch += jobs
+                if len(batch) >= _LARGEST_BATCH:
                     return batch, False
-                job = self._jobs.get_nowait()
+                jobs = self._batches.get_nowait()
         except queue.Empty:
             return batch, False
         return batch, True
 
     def _perform(self, batch: Sequence[Job]) -> None:
         stores = [job for job in batch if job.request is not None]
-        _attempt(stores, lambda: self._commit.store([job.request for job in stores if job.request]))
+        if stores:
+            _attempt(stores, lambda: self._engine.store([job.request for job in stores if job.request]))
+        removals = [job for job in batch if job.removal is not None]
+        if removals:
+            _attempt(removals, lambda: self._engine.remove([job.removal for job in removals if job.removal]))
         for job in batch:
-            if job.request is not None:
-                job.error = job.error or job.request.error
-            elif job.chore is None:
-                _attempt([job], functools.partial(self._remove, job))
+            request = job.request or job.removal
+            if request is not None:
+                job.error = job.error or request.error
         self._health.note([job.error for job in stores])
         for job in batch:
             if job.chore is not None:
                 _attempt([job], job.chore)
-
-    def _remove(self, job: Job) -> None:
-        job.error = self._commit.remove(job.removals)
 
     def _answer(self, batch: Sequence[Job]) -> None:
         try:

@@ -22,10 +22,10 @@ PATIENCE = 30.0
 POLICY_HEAD = """
 local kumo = require 'kumo'
 local var = '{var}'
-local function spools(flush)
+local function spools(flush, kind)
   for _, name in ipairs {{ 'data', 'meta' }} do
     kumo.define_spool {{
-      name = name, path = var .. '/spool/' .. name, flush = flush,
+      name = name, path = var .. '/spool/' .. name, flush = flush, kind = kind or 'LocalDisk',
       min_free_space = '0%', min_free_inodes = '0%',
     }}
   end
@@ -48,7 +48,7 @@ class Kumod:
 
     Args:
         folder: for policy, spool, logs and maildirs.
-        policy: Lua after ``POLICY_HEAD``, which defines ``spools(flush)``, ``logs()`` and ``maildir()``.
+        policy: Lua after ``POLICY_HEAD``: that defines ``spools(flush, kind)``, ``logs()``, ``maildir()``.
         environment: added to this process's own.
         prefix: a command that becomes the daemon, under some restraint, as prlimit does.
         arguments: of kumod, behind ``--policy``.

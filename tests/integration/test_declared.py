@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from kumo.spool import FileOperations
+from kumo.spool.journal_replay import read_envelopes
+
 from .daemon import Kumod
 from .wire import Peer
 
@@ -80,8 +83,10 @@ COMMON: list[dict[str, Any]] = [
 def stored_meta(folder: Path, spool_id: str) -> dict[str, Any]:
     """What was declared, as the meta spool has it."""
     levels = (spool_id[start : start + 2] for start in (0, 2, 4, 6))
-    path = (folder / "spool" / "meta" / "data").joinpath(*levels, spool_id[8:])
-    meta: dict[str, Any] = json.loads(path.read_bytes())["meta"]
+    store = folder / "spool" / "meta"
+    path = (store / "data").joinpath(*levels, spool_id[8:])
+    journaled = read_envelopes(str(store / "journal"), FileOperations())
+    meta: dict[str, Any] = json.loads(journaled.get(spool_id) or path.read_bytes())["meta"]
     return {key: meta[key] for key in KEYS if key in meta}
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from kumo.spool import list_spool
+
 from .daemon import Kumod, run_kumod
 from .wire import Peer
 
@@ -68,7 +70,7 @@ def stored(daemon: Kumod) -> list[str]:
 
 
 def has_stored(daemon: Kumod) -> bool:
-    return any(path.is_file() for path in (daemon.folder / "spool" / "meta" / "data").rglob("*"))
+    return any(list_spool(daemon.folder / "spool" / "meta"))
 
 
 def let_go(daemon: Kumod) -> None:

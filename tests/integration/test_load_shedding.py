@@ -125,15 +125,16 @@ def test_open_sessions_go_on_and_new_ones_come_back(tmp_path: Path) -> None:
         assert [record["type"] for record in daemon.records()] == ["Reception", "Delivery"]
 
 
-@pytest.mark.parametrize("store", ["data", "meta"])
-def test_a_spool_that_takes_no_writes_is_tried_until_it_does(tmp_path: Path, store: str) -> None:
-    """Its folder for new files is gone; no restart is needed once it is back."""
+def test_a_spool_that_takes_no_writes_is_tried_until_it_does(tmp_path: Path) -> None:
+    """There is a file where its journal was; no restart is needed once that is gone."""
     with running(tmp_path) as daemon, Peer(daemon.port) as peer, Peer(daemon.port) as other:
         peer.greet()
         other.greet()
         assert peer.offer(CONTENT, b"first@example.org").code == 250
-        new = tmp_path / "spool" / store / "new"
-        new.rename(tmp_path / "hidden")
+        daemon.wait_until(lambda: any(daemon.delivered()))
+        journal = tmp_path / "spool" / "meta" / "journal"
+        journal.rename(tmp_path / "hidden")
+        journal.write_text("no folder")
         answer = str(peer.offer(CONTENT, b"second@example.org"))
         assert answer == SPOOL
         assert peer.rest() == b""
@@ -142,7 +143,7 @@ def test_a_spool_that_takes_no_writes_is_tried_until_it_does(tmp_path: Path, sto
         assert denied(daemon) == 1
         # Who was let in before is told so at its message.
         assert str(other.offer(CONTENT, b"third@example.org")) == SPOOL
-        (tmp_path / "hidden").rename(new)
+        journal.unlink()
         daemon.wait_until(lambda: is_served(daemon))
         assert liveness(daemon) == (200, "OK")
         with Peer(daemon.port) as late:

@@ -208,15 +208,14 @@ def test_meta_by_peer(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 def test_who_needs_the_spool_by_peer(tmp_path: Path) -> None:
-    """Without its folder for new files nothing can be stored; what need not be is delivered."""
+    """Without the folder of its journal nothing can be stored; what need not be is delivered."""
     with Kumod(tmp_path, POLICY) as daemon:
         with talk(daemon, "127.0.0.1") as careful, talk(daemon, "127.0.0.5") as quick:
             careful.greet()
             quick.greet()
-            (tmp_path / "spool" / "meta" / "new").rename(tmp_path / "hidden")
+            (tmp_path / "spool" / "meta" / "journal").write_text("a file where a folder should be")
             assert careful.offer(CONTENT, b"careful@example.org").code == 421
             assert quick.offer(CONTENT, b"quick@example.org").code == 250
             assert content_for(daemon, "quick").endswith(CONTENT)
-        (tmp_path / "hidden").rename(tmp_path / "spool" / "meta" / "new")
         assert daemon.stop() == 0
         assert len(list(daemon.delivered())) == 1

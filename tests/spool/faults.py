@@ -13,6 +13,8 @@ from tests.spool.samples import UnsyncedFiles
 CHANGING = (
     "create",
     "write",
+    "write_at",
+    "truncate",
     "close",
     "sync_file",
     "sync_file_system",
@@ -85,6 +87,10 @@ def killing_at(number: int) -> Callable[[Call, int], None]:
 
 
 def _leave_half(call: Call) -> None:
+    if call.name == "write_at":
+        descriptor, segments, offset = call.arguments
+        octets = b"".join(segments)
+        os.pwrite(descriptor, octets[: len(octets) // 2], offset)
     if call.name == "write":
         descriptor, segments = call.arguments
         octets = b"".join(segments)

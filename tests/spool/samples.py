@@ -10,9 +10,11 @@ from kumo.config import Spool as SpoolConfig
 from kumo.config import SpoolKind
 from kumo.message import Message, SpoolIdSource
 from kumo.smtp import parse_envelope_address
-from kumo.spool import FileOperations
-from kumo.spool.group_commit import Entry, GroupCommit, StoreRequest
+from kumo.spool import FileOperations, list_spool
+from kumo.spool.group_commit import GroupCommit
+from kumo.spool.journaled_disk import JournaledDisk
 from kumo.spool.opening import open_stores
+from kumo.spool.requests import Entry, StoreRequest
 from kumo.spool.stored_envelope import encode_envelope
 from kumo.spool.transaction import recover
 
@@ -90,6 +92,16 @@ def is_whole(root: Path, message: Message) -> bool:
     )
 
 
+def kept_ids(root: Path) -> list[str]:
+    """The messages of a spool, wherever it keeps them; a daemon may be running on it."""
+    return sorted(entry.id for entry in list_spool(root / "meta"))
+
+
+def ids_of(*messages: Message) -> list[str]:
+    """What ``kept_ids`` is for exactly these messages."""
+    return sorted(message.id for message in messages)
+
+
 class UnsyncedFiles(FileOperations):
     """Spares tests the syncs, whose effect only a power loss would show."""
 
@@ -101,6 +113,10 @@ class UnsyncedFiles(FileOperations):
 
     def sync_directory(self, path: str) -> None:
         pass
+
+
+def requests_for(*batch: list[Message]) -> list[StoreRequest]:
+    return [StoreRequest([Entry.of(message) for message in messages]) for messages in batch]
 
 
 class Stores:
@@ -120,15 +136,24 @@ class Stores:
         try:
             self.data, self.meta = open_stores(*configs(root, flush=flush, kind=kind), self.files, self._held)
             recover(self.data, self.meta, self.files)
+            self.engine = JournaledDisk(self.data, self.meta, self.files)
+            self.engine.recover()
         except BaseException:
             self.close()
             raise
         self.commit = GroupCommit(self.data, self.meta, self.files)
+        """The files without the journal."""
 
     def store(self, *batch: list[Message]) -> list[StoreRequest]:
-        """Store each list of messages as one call of a single batch."""
-        requests = [StoreRequest([Entry(message) for message in messages]) for messages in batch]
+        """Store each list of messages in files, as one call of a single batch."""
+        requests = requests_for(*batch)
         self.commit.store(requests)
+        return requests
+
+    def append(self, *batch: list[Message]) -> list[StoreRequest]:
+        """As ``store``, but into the journal."""
+        requests = requests_for(*batch)
+        self.engine.store(requests)
         return requests
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from kumo.errors import SpoolError, SpoolFull, SpoolUnhealthy
 from kumo.message import ContentNotResident, Message
-from kumo.spool.group_commit import Entry
+from kumo.spool.requests import Entry
 from tests.spool.faults import Call, InstrumentedFiles, failing_at
 from tests.spool.samples import (
     Stores,
@@ -305,7 +305,7 @@ def test_a_message_without_content_anywhere_is_misuse() -> None:
     message.shrink()
     message.is_stored = False
     with pytest.raises(ContentNotResident):
-        Entry(message)
+        Entry.of(message)
 
 
 @pytest.mark.usefixtures("durability")
@@ -339,29 +339,19 @@ def test_removal_takes_meta_before_content(open_stores: Open, tmp_path: Path) ->
     message = make_message()
     stored(stores, message)
     files.calls.clear()
-    assert stores.commit.remove([message.id, make_message().id]) is None
+    stores.commit.remove(message.id)
+    stores.commit.remove(make_message().id)
     removed = [call.arguments[0] for call in files.calls if call.name == "unlink"][:2]
     assert removed == [str(meta_file(tmp_path, message.id)), str(data_file(tmp_path, message.id))]
     assert entry_files(tmp_path) == []
-
-
-def test_a_failed_removal_is_told_and_the_others_are_done(open_stores: Open, tmp_path: Path) -> None:
-    files = InstrumentedFiles()
-    stores = open_stores(files=files)
-    messages = [make_message() for _ in range(3)]
-    stored(stores, *messages)
-    files.calls.clear()
-    files.before = failing_at(0, errno.EIO)
-    error = stores.commit.remove([message.id for message in messages])
-    assert str(error) == f"unable to remove message {messages[0].id}: Input/output error"
-    assert entry_files(tmp_path) == files_of(messages[0])
 
 
 def test_empty_directories_go_in_quiet_moments(open_stores: Open, tmp_path: Path) -> None:
     stores = open_stores()
     messages = [make_message() for _ in range(100)]
     stored(stores, *messages)
-    stores.commit.remove([message.id for message in messages])
+    for message in messages:
+        stores.commit.remove(message.id)
     rounds = 0
     while not stores.commit.tidy():
         rounds += 1
@@ -400,7 +390,8 @@ def test_a_directory_that_was_pruned_is_not_synced(open_stores: Open) -> None:
     stores = open_stores(flush=True, files=files)
     messages = [make_message(), make_message()]
     stored(stores, *messages)
-    assert stores.commit.remove([message.id for message in messages]) is None
+    for message in messages:
+        stores.commit.remove(message.id)
     while not stores.commit.tidy():
         pass
     gone = {call.arguments[0] for call in files.calls if call.name == "remove_directory"}

@@ -14,9 +14,9 @@ import pytest
 from kumo.errors import SpoolError, SpoolFull, SpoolUnhealthy
 from kumo.spool import Spool
 from kumo.spool.health import PROBE_INTERVAL, REASON, SpoolHealth
-from kumo.spool.opening import try_out
+from kumo.spool.probe import try_out
 from tests.spool.faults import Call, InstrumentedFiles
-from tests.spool.samples import Stores, configs, entry_files, files_of, make_message
+from tests.spool.samples import Stores, configs, entry_files, kept_ids, make_message
 
 SICK = SpoolUnhealthy("unable to store x: Input/output error")
 FULL = SpoolFull("unable to store x: No space left on device")
@@ -174,7 +174,7 @@ async def test_a_failed_store_makes_it_unhealthy_and_a_probe_well(
     disk.error = None
     assert await _recovered(spool)
     await spool.store([message])
-    assert entry_files(tmp_path) == files_of(message)
+    assert kept_ids(tmp_path) == [message.id]
 
 
 async def test_it_stays_unhealthy_while_the_probes_fail(

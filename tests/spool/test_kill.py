@@ -14,7 +14,7 @@ import pytest
 
 from kumo.message import Message
 from kumo.spool import Spool
-from tests.spool.samples import configs, entry_files, files_of
+from tests.spool.samples import configs, entry_files, files_of, kept_ids
 from tests.spool.victim import digest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,37 +42,90 @@ async def messages_of(root: Path) -> dict[str, Message]:
     return found
 
 
-def promised(lines: Sequence[str]) -> list[dict[str, str]]:
-    """What each complete line says: digests by id of one transaction."""
-    return [
-        dict(part.split(" ") for part in line.rstrip("\n").split("|"))
-        for line in lines
-        if line.endswith("\n")
+def promised(lines: Sequence[str]) -> tuple[list[dict[str, str]], set[str]]:
+    """What each complete line says: digests by id of one transaction; and the ids that were removed."""
+    complete = [line.rstrip("\n") for line in lines if line.endswith("\n")]
+    stored = [
+        dict(part.split(" ") for part in line.split("|")) for line in complete if not line.startswith("-")
     ]
+    return stored, {line[1:] for line in complete if line.startswith("-")}
 
 
-@pytest.mark.parametrize("mode", ["kill", "flush"])
+@pytest.mark.parametrize("options", [(), ("flush",), ("rocks",), ("rocks", "flush")], ids=" ".join)
 @pytest.mark.parametrize("seed", range(2))
-def test_everything_that_was_promised_is_there_to_the_octet(tmp_path: Path, mode: str, seed: int) -> None:
-    process = victim(str(tmp_path), "stream", mode)
+def test_everything_that_was_promised_is_there_to_the_octet(
+    tmp_path: Path, options: tuple[str, ...], seed: int
+) -> None:
+    process = victim(str(tmp_path), "stream", *options)
     output = lines_of(process.stdout)
-    wanted = random.Random(f"{mode} {seed}").randint(1, 150)  # noqa: S311 - a seeded point in time
+    wanted = random.Random(f"{options} {seed}").randint(1, 300)  # noqa: S311 - a seeded point in time
     lines = [output.readline() for _ in range(wanted)]
     process.kill()
     lines += output.readlines()
     output.close()
     assert process.wait(60) == -9
-    transactions = promised(lines)
-    assert len(transactions) >= wanted
+    transactions, removed = promised(lines)
+    assert len(transactions) + len(removed) >= wanted
+    listed = kept_ids(tmp_path)
     found = asyncio.run(messages_of(tmp_path))
+    assert set(found) <= set(listed)
+    # What was removed stays away.
+    assert removed.isdisjoint(found)
+    missing = set()
     for transaction in transactions:
         for spool_id, expected in transaction.items():
-            assert digest(found[spool_id]) == expected
+            if spool_id in found:
+                assert digest(found[spool_id]) == expected
+            elif spool_id not in removed:
+                missing.add(spool_id)
+    # At most one removal of each session was under way.
+    assert missing <= {next(iter(transaction)) for transaction in transactions}
+    assert len(missing) <= 4
     # What was not promised may be there, but as a whole.
     unpromised = set(found) - {spool_id for transaction in transactions for spool_id in transaction}
     assert len(unpromised) <= 4 * 3
-    left = [name for name in entry_files(tmp_path) if "/quarantine/" not in name]
-    assert left == files_of(*found.values())
+    if "rocks" not in options:
+        left = [name for name in entry_files(tmp_path) if "/quarantine/" not in name]
+        assert left == files_of(*found.values())
+
+
+@pytest.mark.parametrize("options", [(), ("flush",)], ids=["plain", "flush"])
+def test_an_append_killed_at_any_call_is_there_as_a_whole_or_not_at_all(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    process = victim(str(tmp_path), "each", "journal", *options)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    outcomes = [line.split() for line in output.splitlines()]
+    assert [signal for *_, signal in outcomes] == ["9"] * (len(outcomes) - 1) + ["0"]
+    survived = []
+    for number, (*ids, _) in enumerate(outcomes):
+        found = asyncio.run(messages_of(tmp_path / str(number)))
+        assert sorted(found) in ([], sorted(ids))
+        survived.append(bool(found))
+        for spool_id, message in found.items():
+            assert message.content == b"Received: by kumo\r\n" + bytes([65 + ids.index(spool_id)]) * 3000
+    assert survived == sorted(survived)
+    # In flush mode the last call is the sync, and what is written before it has survived the process.
+    assert survived.count(True) == 1 + len(options)
+    assert survived.count(False) == (5 if options else 3)
+
+
+@pytest.mark.parametrize("options", [(), ("flush",)], ids=["plain", "flush"])
+def test_a_move_killed_at_any_call_leaves_each_message_once(tmp_path: Path, options: tuple[str, ...]) -> None:
+    process = victim(str(tmp_path), "each", "move", *options)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    removed = []
+    for number, (first, *others, _) in enumerate(line.split() for line in output.splitlines()):
+        root = tmp_path / str(number)
+        found = asyncio.run(messages_of(root))
+        assert sorted(found) in (sorted(others), sorted([first, *others]))
+        removed.append(first not in found)
+        assert [name for name in entry_files(root) if "/quarantine/" not in name] == files_of(*found.values())
+    assert removed == sorted(removed)
+    assert removed.count(False) > 20
+    assert removed.count(True) > 3
 
 
 @pytest.mark.parametrize("options", [(), ("flush",), ("update",)], ids=["new", "flush", "update"])

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from kumo.config import SpoolKind
 from kumo.errors import SpoolError, SpoolLocked
 from kumo.spool import Spool
 from tests.spool.faults import Call, InstrumentedFiles
@@ -123,21 +122,3 @@ def test_files_that_never_got_their_name_are_swept_in_both_stores(open_stores: O
         put(tmp_path / store / "new" / "folder" / "file", b"x")
     open_stores()
     assert entry_files(tmp_path) == ["data/quarantine/folder.1/file", "meta/quarantine/folder.1/file"]
-
-
-def test_rocksdb_is_stored_as_local_disk_with_one_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    stores = Stores(tmp_path, kind=SpoolKind.ROCKS_DB)
-    stores.close()
-    assert [record.message for record in caplog.records] == [
-        f"spool data ({tmp_path}/data) and meta ({tmp_path}/meta): kind 'RocksDB' is stored as LocalDisk"
-    ]
-
-
-def test_a_rocksdb_database_that_is_there_is_not_passed_over_in_silence(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    put(tmp_path / "meta" / "CURRENT", b"MANIFEST-000001\n")
-    Stores(tmp_path).close()
-    assert f"{tmp_path}/meta holds a RocksDB database; its messages are not read" in caplog.text

@@ -1,0 +1,161 @@
+"""Reads journal segments that this process did not write: at the start, and for the listing.
+
+What is damaged is said in the log and kept: its segment is moved to ``quarantine/`` once its other
+messages have left it. Called by ``Journal`` and the listing.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+from collections.abc import Callable, Iterator
+
+from kumo.spool.file_operations import EntryKind, FileOperations
+from kumo.spool.journal_group import (
+    HEADER_OCTETS,
+    Damage,
+    Read,
+    Record,
+    decode_groups,
+    decode_header,
+    first_marker,
+    has_marker,
+)
+from kumo.spool.segment import Segment
+
+_log = logging.getLogger("kumod.spool")
+
+_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+_TRIES = 5
+"""How often a segment is read that a daemon begins anew each time meanwhile."""
+
+
+def load_segments(
+    directory: str, files: FileOperations, set_aside: Callable[[str, str, str], None]
+) -> list[Segment]:
+    """Open every segment of a folder, in the order in which they were begun.
+
+    Args:
+        directory: the journal's; it need not exist.
+        files: performs the calls.
+        set_aside: moves a path that is no segment out of the way, under a name, for a reason.
+
+    Raises:
+        OSError: the folder cannot be read, or the process lacks something.
+    """
+    if not files.exists(directory):
+        return []
+    segments = []
+    for name, kind in sorted(files.scan(directory)):
+        path = f"{directory}/{name}"
+        if kind is not EntryKind.FILE or not name.isdecimal():
+            set_aside(path, f"journal-{name}", "not a segment of this journal")
+            continue
+        try:
+            segment = _load(path, files)
+        except OSError as error:
+            if error.errno in _PASSING:
+                raise
+            set_aside(path, f"journal-{name}", str(error))
+        else:
+            segments.append(segment)
+    segments.sort(key=lambda segment: segment.number)
+    return segments
+
+
+def read_envelopes(directory: str, files: FileOperations) -> dict[str, bytes]:
+    """The envelopes of all messages in a journal that a daemon may be writing; changes nothing.
+
+    Args:
+        directory: the journal's; it need not exist.
+        files: performs the calls.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not files.exists(directory):
+        return {}
+    numbered = []
+    for name, kind in files.scan(directory):
+        if kind is EntryKind.FILE and name.isdecimal():
+            try:
+                numbered.append(_envelopes(f"{directory}/{name}", files))
+            except FileNotFoundError:
+                continue  # emptied since the scan
+    envelopes: dict[str, bytes] = {}
+    for _, found in sorted(numbered, key=lambda pair: pair[0]):
+        envelopes |= found
+    return envelopes
+
+
+def _load(path: str, files: FileOperations) -> Segment:
+    descriptor = files.open(path)
+    try:
+        segment = Segment(path, descriptor, files.identity(descriptor))
+        size = files.size(descriptor)
+        segment.end = segment.octets = size
+        read = functools.partial(files.read_at, descriptor)
+        segment.number, marker = _identity(read, size)
+        segment.is_sound = False
+        for found in _groups(read, size, marker):
+            if isinstance(found, Damage):
+                segment.is_damaged = True
+                _log.warning(
+                    "%s: octets %d to %d are damaged; what was stored there and never confirmed, or was "
+                    "destroyed since, is not queued, and the file is kept in quarantine",
+                    path,
+                    found.start,
+                    found.end,
+                )
+            else:
+                segment.live.update({record.id: record for record in found if record.is_live})
+    except BaseException:
+        files.close(descriptor)
+        raise
+    return segment
+
+
+def _envelopes(path: str, files: FileOperations) -> tuple[int, dict[str, bytes]]:
+    descriptor = files.open_to_read(path)
+    try:
+        read = functools.partial(files.read_at, descriptor)
+        envelopes: dict[str, bytes] = {}
+        number = 0
+        for _ in range(_TRIES):
+            size = files.size(descriptor)
+            number, marker = _identity(read, size)
+            envelopes = dict(_live_envelopes(read, size, marker))
+            if _identity(read, size) == (number, marker):
+                break  # else it was begun anew meanwhile
+        return number, envelopes
+    finally:
+        files.close(descriptor)
+
+
+def _live_envelopes(read: Read, size: int, marker: bytes | None) -> Iterator[tuple[str, bytes]]:
+    for found in _groups(read, size, marker):
+        if not isinstance(found, Damage):
+            for record in found:
+                if record.is_live:
+                    yield record.id, read(record.meta_length, record.meta_offset)
+
+
+def _identity(read: Read, size: int) -> tuple[int, bytes | None]:
+    """Number and marker of a segment; a marker of None: it holds nothing that can be found."""
+    header = decode_header(read(HEADER_OCTETS, 0))
+    first = first_marker(read)
+    if header is None:
+        return 0, first
+    marker, number = header
+    if first is None or first == marker or has_marker(read, size, marker):
+        return number, marker
+    return number, first
+
+
+def _groups(read: Read, size: int, marker: bytes | None) -> Iterator[list[Record] | Damage]:
+    if marker is not None:
+        yield from decode_groups(read, size, marker)
+    elif size:
+        yield Damage(0, size)

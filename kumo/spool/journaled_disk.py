@@ -1,0 +1,300 @@
+"""Kind LocalDisk: a journal that takes messages in, and files in KumoMTA's layout for those that stay.
+
+A message is in the journal or in files, for a moment in both; then the files are not older. It moves into
+files when there is time, when the journal has grown too long or old, and at a clean end, so that a spool at
+rest is one that KumoMTA reads. Made by ``opening``.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+from kumo.errors import CorruptEntry, SpoolError
+from kumo.message import Message, created_ticks
+from kumo.spool.enumeration import (
+    Inventory,
+    Problem,
+    read_entry,
+    set_entry_aside,
+    set_foreign_aside,
+    set_orphans_aside,
+    take_inventory,
+)
+from kumo.spool.file_operations import FileOperations
+from kumo.spool.group_commit import GroupCommit
+from kumo.spool.journal import Journal
+from kumo.spool.local_disk import LocalDisk
+from kumo.spool.probe import despite_full_disk, try_out
+from kumo.spool.requests import Entry, RemoveRequest, StoreRequest
+from kumo.spool.stored_envelope import decode_envelope
+
+_log = logging.getLogger("kumod.spool")
+
+_MOST_MESSAGES = 50_000
+"""In the journal before some are moved with each batch; their places take about 300 octets of memory each."""
+
+_MOST_OCTETS = 256 << 20
+"""Likewise, of segments; a start reads all of them."""
+
+_MOST_SECONDS = 60.0
+"""Likewise, of age."""
+
+_MOVED_AT_ONCE = 64
+"""Messages moved between two batches when there is time: they share their syncs."""
+
+_OCTETS_MOVED_AT_ONCE = 8 << 20
+
+_PAUSE = 60.0
+"""Seconds until messages are moved again after that failed; they are safe where they are."""
+
+_LAST_SECONDS = 5.0
+"""How long a clean end moves messages; the rest is found in the journal."""
+
+
+class JournaledDisk:
+    """See ``Engine``.
+
+    Args:
+        data: holds contents.
+        meta: holds envelopes.
+        files: performs the calls that concern neither store alone.
+    """
+
+    __slots__ = (
+        "_commit",
+        "_data",
+        "_files",
+        "_journal",
+        "_meta",
+        "_not_before",
+        "_owed_messages",
+        "_owed_octets",
+    )
+
+    def __init__(self, data: LocalDisk, meta: LocalDisk, files: FileOperations) -> None:
+        self._data = data
+        self._meta = meta
+        self._files = files
+        self._commit = GroupCommit(data, meta, files)
+        flush = data.barrier is not None or meta.barrier is not None
+        self._journal = Journal(journal_directory(meta.root), files, meta.set_aside, flush=flush)
+        self._not_before = 0.0
+        self._owed_messages = 0
+        self._owed_octets = 0
+
+    def recover(self) -> None:
+        """Take in what the journal of an earlier run holds.
+
+        Raises:
+            OSError: the disk fails.
+        """
+        self._journal.recover(lambda spool_id: self._meta.has(spool_id) and self._data.has(spool_id))
+
+    # --- the writer's thread --------------------------------------------------------------------
+
+    def store(self, requests: Sequence[StoreRequest]) -> None:
+        """See ``Engine``."""
+        journaled: list[StoreRequest] = []
+        filed: list[StoreRequest] = []
+        is_open = not self._is_beyond(2)
+        for request in requests:
+            try:
+                is_for_journal = self._prepare(request) and is_open
+            except Exception as error:  # noqa: BLE001 - of whatever kind, it concerns this request only
+                request.fail(error)
+            else:
+                (journaled if is_for_journal else filed).append(request)
+        if journaled:
+            filed += self._journal.append(journaled)
+        if filed:
+            self._commit.store(filed)
+            self._forget(filed)
+        self._owe(requests)
+
+    def remove(self, requests: Sequence[RemoveRequest]) -> None:
+        """See ``Engine``."""
+        journal = self._journal
+        for request in requests:
+            for spool_id in request.spool_ids:
+                try:
+                    if spool_id in journal:
+                        journal.void(spool_id)
+                    else:
+                        self._commit.remove(spool_id)
+                except Exception as error:  # noqa: BLE001 - of whatever kind, it concerns this one only
+                    request.fail(spool_id, error)
+        self._commit.prune()
+
+    def relieve(self) -> None:
+        """See ``Engine``: moves twice of what came in, while the journal is too long or too old."""
+        messages, octets = self._owed_messages, self._owed_octets
+        self._owed_messages = self._owed_octets = 0
+        if messages and (self._is_beyond(1) or self._journal.age() > _MOST_SECONDS):
+            self._move_some(2 * messages, 2 * octets + 1)
+
+    def tidy(self) -> bool:
+        """See ``Engine``: moves messages into files and removes empty directories."""
+        is_moved = self._move_some(_MOVED_AT_ONCE, _OCTETS_MOVED_AT_ONCE)
+        return self._commit.tidy() and is_moved
+
+    def finish(self) -> None:
+        """See ``Engine``."""
+        until = time.monotonic() + _LAST_SECONDS
+        self._not_before = 0.0
+        while not self._move_some(_MOVED_AT_ONCE, _OCTETS_MOVED_AT_ONCE) and time.monotonic() < until:
+            pass
+        if self._journal:
+            _log.warning("%d messages stay in the journal; the next start has them", len(self._journal))
+        self._journal.close()
+        self._commit.finish()
+
+    def try_out(self) -> None:
+        """See ``Engine``."""
+        for store in (self._meta, self._data):
+            try_out(store.root, self._files, sync=store.barrier is not None)
+        with despite_full_disk(self._meta.root):
+            self._journal.try_out()
+
+    def clear_entries(self, found: Inventory) -> None:
+        """See ``Engine``."""
+        set_foreign_aside(found.foreign, self._meta)
+        self._meta.vacate(found.empty)
+
+    def clear_contents(self, found: Inventory, known: frozenset[str]) -> None:
+        """See ``Engine``."""
+        set_foreign_aside(found.foreign, self._data)
+        self._data.vacate(found.empty)
+        orphans = [
+            spool_id for spool_id in found.ids if spool_id not in known and spool_id not in self._journal
+        ]
+        set_orphans_aside(orphans, self._data, self._meta)
+
+    def set_aside(self, problem: Problem) -> None:
+        """See ``Engine``."""
+        if problem.is_lasting and problem.id in self._journal:
+            self._move([problem.id])
+        set_entry_aside(problem, self._data, self._meta)
+
+    # --- any thread -----------------------------------------------------------------------------
+
+    def read_content(self, spool_id: str) -> bytes:
+        """See ``Engine``."""
+        content = self._journal.read_content(spool_id)
+        return self._data.read(spool_id) if content is None else content
+
+    def list_entries(self) -> Inventory:
+        """See ``Engine``."""
+        # The journal first: what moves into a file meanwhile is found there as well.
+        journaled = self._journal.ids()
+        found = take_inventory(self._meta.root, self._files)
+        ids = sorted(dict.fromkeys([*journaled, *found.ids]), key=created_ticks)
+        return found._replace(ids=ids)
+
+    def list_contents(self) -> Inventory:
+        """See ``Engine``."""
+        return take_inventory(self._data.root, self._files)
+
+    def read_entries(self, spool_ids: Sequence[str]) -> list[Message | Problem]:
+        """See ``Engine``."""
+        return [self._read_entry(spool_id) for spool_id in spool_ids]
+
+    # --- steps ----------------------------------------------------------------------------------
+
+    def _prepare(self, request: StoreRequest) -> bool:
+        """Complete a request with what the journal has of it; whether it can go into the journal.
+
+        A message that is in files stays there, and its siblings with it: so one state is the newer one.
+        """
+        is_for_journal = True
+        for entry in request.entries:
+            if entry.id in self._journal:
+                if entry.segments is None:
+                    content = self._journal.read_content(entry.id)
+                    if content is None:
+                        raise CorruptEntry(f"message {entry.id} has no content in the journal")
+                    entry.segments = (content,)
+                # For the files it is a new one.
+                entry.is_update = False
+            elif entry.is_update:
+                is_for_journal = False
+        return is_for_journal
+
+    def _owe(self, requests: Sequence[StoreRequest]) -> None:
+        for request in requests:
+            for entry in request.entries:
+                self._owed_messages += 1
+                self._owed_octets += sum(map(len, entry.segments or ()))
+
+    def _is_beyond(self, times: int) -> bool:
+        return len(self._journal) > times * _MOST_MESSAGES or self._journal.octets > times * _MOST_OCTETS
+
+    def _move_some(self, messages: int, octets: int) -> bool:
+        """Move the oldest messages of the journal into files.
+
+        Returns:
+            Whether there are no more of them, or it makes no sense to try at the moment.
+        """
+        if time.monotonic() < self._not_before:
+            return True
+        ids = self._journal.oldest(messages, octets)
+        if ids and not self._move(ids):
+            self._not_before = time.monotonic() + _PAUSE
+            return True
+        return not self._journal
+
+    def _move(self, spool_ids: Sequence[str]) -> bool:
+        """Move messages into files; whether all of them are there."""
+        try:
+            requests = [StoreRequest([self._entry(spool_id)]) for spool_id in spool_ids]
+        except (OSError, SpoolError) as error:
+            _log.error("the journal cannot be read: %s; it stays as it is", error)
+            return False
+        self._commit.store(requests)
+        if any(request.error is not None for request in requests):
+            _log.error("%d messages cannot be moved into files; they stay in the journal", len(requests))
+            self._take_back(requests)
+            return False
+        # Before anything of them is removed: a crash must not bring it back.
+        self._forget(requests)
+        return True
+
+    def _take_back(self, requests: Sequence[StoreRequest]) -> None:
+        """Remove the files of messages that the journal has: on a full disk it would have both."""
+        for request in requests:
+            for entry in request.entries:
+                try:
+                    self._commit.remove(entry.id)
+                except OSError as error:
+                    _log.error("files of message %s stay beside the journal: %s", entry.id, error)
+
+    def _entry(self, spool_id: str) -> Entry:
+        meta = self._journal.read_meta(spool_id)
+        content = self._journal.read_content(spool_id)
+        if meta is None or content is None:
+            raise CorruptEntry(f"message {spool_id} has gone")
+        return Entry(spool_id, meta, (content,))
+
+    def _forget(self, requests: Sequence[StoreRequest]) -> None:
+        for request in requests:
+            if request.error is None:
+                for entry in request.entries:
+                    if entry.id in self._journal:
+                        self._journal.forget(entry.id)
+
+    def _read_entry(self, spool_id: str) -> Message | Problem:
+        try:
+            meta = self._journal.read_meta(spool_id)
+            if meta is not None:
+                return decode_envelope(meta, spool_id)
+        except CorruptEntry as error:
+            return Problem(spool_id, str(error))
+        except OSError as error:
+            return Problem(spool_id, f"message {spool_id} cannot be read: {error}", is_lasting=False)
+        return read_entry(spool_id, self._data, self._meta)
+
+
+def journal_directory(meta_root: str) -> str:
+    """Where the segments of a spool are."""
+    return f"{meta_root}/journal"

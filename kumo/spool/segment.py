@@ -1,0 +1,110 @@
+"""One file of the journal: where it is written, and which messages in it are still wanted.
+
+A segment is used again and again: once none of its messages is wanted it begins anew, with another
+marker, over the same pages. Measured on ext4, a write over pages that are there costs 1.0 µs at 2 KB,
+16 µs at 100 KB and 129 µs at 1 MB, into new ones 1.6, 28 and 509 µs; fdatasync 140 µs instead of 200 µs,
+as no length and no block has to be noted. Called by ``Journal``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+from kumo.spool.file_operations import FileOperations
+from kumo.spool.journal_group import (
+    HEADER_OCTETS,
+    MARKER_OCTETS,
+    Record,
+    encode_group,
+    encode_header,
+)
+from kumo.spool.requests import StoreRequest
+
+
+class Segment:
+    """An open file of the journal.
+
+    Args:
+        path: of the file.
+        descriptor: open for reading and writing; the journal closes it.
+        identity: of the file, by which it is known whether the path still is its name.
+    """
+
+    __slots__ = (
+        "begun",
+        "descriptor",
+        "end",
+        "identity",
+        "is_damaged",
+        "is_sound",
+        "live",
+        "marker",
+        "number",
+        "octets",
+        "path",
+    )
+
+    def __init__(self, path: str, descriptor: int, identity: tuple[int, int]) -> None:
+        self.path = path
+        self.descriptor = descriptor
+        self.identity = identity
+        self.number = 0
+        self.marker = b""
+        self.end = 0
+        """Where the next group goes; 0: it has not begun, and the header goes before the group."""
+        self.octets = 0
+        """Length of the file."""
+        self.begun = 0.0
+        """Monotonic time."""
+        self.live: dict[str, Record] = {}
+        """The messages in it that are wanted, oldest first."""
+        self.is_sound = True
+        """False once a write or sync failed: it is read, but never written again."""
+        self.is_damaged = False
+        """Whether it holds what could not be understood, and is not to be deleted."""
+
+    def begin(self, number: int) -> None:
+        """Forget what is in it.
+
+        Args:
+            number: higher than that of every segment begun before.
+        """
+        self.number = number
+        self.marker = os.urandom(MARKER_OCTETS)
+        self.end = 0
+        self.begun = time.monotonic()
+
+    def encode(self, requests: Sequence[StoreRequest]) -> tuple[list[bytes], list[list[Record]], int]:
+        """What ``requests`` look like at the end of the segment.
+
+        Returns:
+            The octets in parts; the records of each request; the segment's new end.
+        """
+        parts: list[bytes] = []
+        end = self.end
+        if not end:
+            parts.append(encode_header(self.marker, self.number))
+            end = HEADER_OCTETS
+        records = []
+        for request in requests:
+            group, found, end = encode_group(self.marker, end, request.entries)
+            parts += group
+            records.append(found)
+        return parts, records, end
+
+    def extend(self, end: int) -> None:
+        """Take note that it was written up to ``end``."""
+        self.end = end
+        self.octets = max(self.octets, end)
+
+    def cut_off(self, base: int, files: FileOperations) -> None:
+        """Make what was written behind ``base`` unreadable, for good if the disk lets us.
+
+        Raises:
+            OSError: it may still be there.
+        """
+        self.end = base
+        files.truncate(self.descriptor, base)
+        self.octets = base
