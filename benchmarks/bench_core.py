@@ -13,7 +13,17 @@ import pytest
 
 from benchmarks import corpus as corpora
 from benchmarks.corpus import CORPORA, HOSTILE, LARGE, SIZES
-from benchmarks.kernels import CHUNKED, CONTENDERS, KERNELS, LIMIT, LIMITS, PYTHON, Call, scan_in_chunks
+from benchmarks.kernels import (
+    CHUNKED,
+    COMMANDS,
+    CONTENDERS,
+    KERNELS,
+    LIMIT,
+    LIMITS,
+    PYTHON,
+    Call,
+    scan_in_chunks,
+)
 from kumo_core import parse_command
 from tests.core import reference
 
@@ -27,16 +37,6 @@ ORACLES: dict[str, Call] = {
     "line_lengths": lambda data: reference.check_line_lengths(data, LIMIT),
     "unstuff": reference.unstuff,
     "stuff": reference.stuff,
-}
-COMMANDS = {
-    "mail": b"MAIL FROM:<sender@example.com>",
-    "mail_size_body": b"MAIL FROM:<sender@example.com> SIZE=2048 BODY=8BITMIME",
-    "rcpt": b"RCPT TO:<recipient@example.org>",
-    "rcpt_utf8": "RCPT TO:<empfänger@müller.example>".encode(),
-    "rcpt_ipv6": b"RCPT TO:<a@[IPv6:2001:db8::1]>",
-    "ehlo": b"EHLO mail.example.com",
-    "data": b"DATA",
-    "unknown": b"GET / HTTP/1.1",
 }
 
 octets = cache(corpora.octets)

@@ -105,4 +105,16 @@ PYTHON: dict[str, Call] = {
 CHUNKED: dict[str, Call] = {"scan_in_chunks": scan_in_chunks, "memcpy_in_chunks": copy_in_chunks}
 """A large content as it is received."""
 
+COMMANDS = {
+    "mail": b"MAIL FROM:<sender@example.com>",
+    "mail_size_body": b"MAIL FROM:<sender@example.com> SIZE=2048 BODY=8BITMIME",
+    "rcpt": b"RCPT TO:<recipient@example.org>",
+    "rcpt_utf8": "RCPT TO:<empfänger@müller.example>".encode(),
+    "rcpt_ipv6": b"RCPT TO:<a@[IPv6:2001:db8::1]>",
+    "ehlo": b"EHLO mail.example.com",
+    "data": b"DATA",
+    "unknown": b"GET / HTTP/1.1",
+}
+"""Command lines, each another way through ``parse_command``."""
+
 CONTENDERS = {**LIMITS, **KERNELS, **PYTHON, **CHUNKED}
