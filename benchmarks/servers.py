@@ -73,12 +73,14 @@ class Server:
         process: the first of its processes.
         port: of 127.0.0.1, where it takes mail.
         folder: its KUMO_VAR.
+        said: the last lines of its standard error.
     """
 
     name: str
     process: subprocess.Popen[str]
     port: int
     folder: Path
+    said: deque[str]
 
     def cpu_seconds(self) -> float:
         """User and system time of its processes so far."""
@@ -189,9 +191,10 @@ def started(kind: Kind) -> Iterator[Server]:
             text=True,
         )
         try:
-            port = _port_of(kind.name, process)
+            said: deque[str] = deque(maxlen=1000)
+            port = _port_of(kind.name, process, said)
             _wait_for_banner(kind.name, port)
-            yield Server(kind.name, process, port, Path(folder))
+            yield Server(kind.name, process, port, Path(folder), said)
         finally:
             process.terminate()
             try:
@@ -201,28 +204,27 @@ def started(kind: Kind) -> Iterator[Server]:
                 process.wait()
 
 
-def _port_of(name: str, process: subprocess.Popen[str]) -> int:
+def _port_of(name: str, process: subprocess.Popen[str], said: deque[str]) -> int:
     stderr = process.stderr
     assert stderr is not None
     # A server that says nothing must not hold us up for ever.
     watchdog = threading.Timer(START_TIMEOUT, process.kill)
     watchdog.start()
-    said: list[str] = []
     try:
         for line in stderr:
-            said.append(line)
+            said.append(line.rstrip())
             if found := re.search(r"smtp listener on \S+:(\d+)\s*$", line):
-                threading.Thread(target=_drain, args=(stderr,), daemon=True).start()
+                threading.Thread(target=_drain, args=(stderr, said), daemon=True).start()
                 return int(found.group(1))
     finally:
         watchdog.cancel()
-    raise RuntimeError(f"{name} did not say where it listens:\n{''.join(said)}")
+    raise RuntimeError("\n".join([f"{name} did not say where it listens:", *said]))
 
 
-def _drain(stderr: TextIO) -> None:
+def _drain(stderr: TextIO, said: deque[str]) -> None:
     # A full pipe would stop the server.
     with contextlib.suppress(ValueError):
-        deque(stderr, maxlen=0)
+        said.extend(line.rstrip() for line in stderr)
 
 
 def _wait_for_banner(name: str, port: int) -> None:
