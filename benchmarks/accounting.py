@@ -1,8 +1,8 @@
 """What a process and its children have used, read from ``/proc``.
 
-CPU time is that of the living processes of the tree and of all the children they have waited for, so that of a
-server's processes which ended between two looks is counted as well. The kernel tells it in hundredths of a second:
-a sample should last a second.
+CPU time is that of the living processes of the tree and of all the children they have waited for, so that
+of a server's processes which ended between two looks is counted as well. The kernel tells it in hundredths
+of a second: a sample should last a second.
 """
 
 from __future__ import annotations

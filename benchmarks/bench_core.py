@@ -1,7 +1,7 @@
-"""Every kernel over every corpus at every size, beside memcpy, memchr, plain Python, ``re`` and the tests' oracle.
+"""Every kernel over every corpus at every size, beside memcpy, memchr, Python, ``re`` and the oracle.
 
-Run with ``--benchmark-enable``; the numbers mean something only as ratios inside one run, or against a run that
-was saved on the same quiet machine (``--benchmark-autosave``, then ``pytest-benchmark compare``).
+Run with ``--benchmark-enable``; the numbers mean something only as ratios inside one run, or against a run
+that was saved on the same quiet machine (``--benchmark-autosave``, then ``pytest-benchmark compare``).
 """
 
 from __future__ import annotations

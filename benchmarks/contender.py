@@ -1,7 +1,8 @@
 """Kernels in a process of their own, one for each instruction set, measured in turn with the others.
 
 The set is chosen when ``kumo_core`` is loaded, so one process can measure one only. ``Contender`` starts
-``python -m benchmarks.contender``, which is asked for one sample at a time, and so takes turns with its rivals.
+``python -m benchmarks.contender``, which is asked for one sample at a time, and so takes turns with its
+rivals.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""The regression gate for the kernels: instructions a call under callgrind, the same to the digit in every run.
+"""The regression gate for the kernels: instructions under callgrind, the same to the digit in every run.
 
-``python -m benchmarks.instructions`` counts and compares with ``instructions.json``; it exits with 1 when a kernel
-needs over 3 % more than there, and names it. ``--update`` writes the counts there. They depend on the compiler and
-on Python, so they are kept for each combination; where there are none for this one, it says so and exits with 0.
+``python -m benchmarks.instructions`` counts and compares with ``instructions.json``; it exits with 1 when
+a kernel needs over 3 % more than there, and names it. ``--update`` writes the counts there. They depend on
+the compiler and on Python, so they are kept for each combination; where there are none for this one, it
+says so and exits with 0.
 
-What is counted is the difference between 20 calls and 10: ten calls, with the call from Python and the result
-object, but without what surrounds them. In another folder, where strings have other lengths, a count may differ by
-up to 1 %. valgrind knows AVX2, not AVX-512.
+What is counted is the difference between 20 calls and 10: ten calls, with the call from Python and the
+result object, but without what surrounds them. In another folder, where strings have other lengths, a
+count may differ by up to 1 %. valgrind knows AVX2, not AVX-512.
 """
 
 from __future__ import annotations
@@ -76,7 +77,9 @@ class Difference(NamedTuple):
 
 def differences(old: Counts, new: Counts) -> list[Difference]:
     """What changed, the worst first."""
-    changed = [Difference(name, old[name], new[name]) for name in new if old.get(name, new[name]) != new[name]]
+    changed = [
+        Difference(name, old[name], new[name]) for name in new if old.get(name, new[name]) != new[name]
+    ]
     return sorted(changed, key=lambda difference: difference.share, reverse=True)
 
 
@@ -138,7 +141,9 @@ def count(instruction_set: str) -> Counts:
         for corpus in CORPORA:
             (FOLDER / f"{corpus} {size}").write_bytes(octets(corpus, length))
     _run(instruction_set)
-    numbers = range(2, len(list(FOLDER.glob("out.*"))) + 1)  # the first part is what came before the first mark
+    numbers = range(
+        2, len(list(FOLDER.glob("out.*"))) + 1
+    )  # the first part is what came before the first mark
     parts = [_total(FOLDER / f"out.{number}") for number in numbers]
     names = [name for name, _ in questions(FOLDER)]
     shutil.rmtree(FOLDER)
@@ -195,7 +200,7 @@ def judge(old: Counts | None, new: Counts) -> tuple[list[str], bool]:
     if old is None:
         return [f"no baseline for this toolchain, nothing is judged; to make one, run {update}"], True
     changed = differences(old, new)
-    worse = [difference for difference in changed if difference.share > TOLERANCE]
+    worse = [one for one in changed if one.new > one.old * (1 + TOLERANCE)]
     unknown = sorted(new.keys() - old.keys())
     lines = [f"over {TOLERANCE:+.0%}: {difference}" for difference in worse]
     lines += [f"not in the baseline: {name}; run {update}" for name in unknown]

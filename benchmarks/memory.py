@@ -1,9 +1,9 @@
 """Memory: what an idle server holds, and what each idle connection adds to it.
 
-``python -m benchmarks.memory``. ``kumod`` with ``policy/sink.lua`` and aiosmtpd, one after the other, nothing else of
-them in common: memory does not depend on what the neighbours do. Connections have said EHLO and then wait; a first
-lot of them, which is closed again, brings the server to its working size. Sockets' buffers are the kernel's and not
-counted.
+``python -m benchmarks.memory``. ``kumod`` with ``policy/sink.lua`` and aiosmtpd, one after the other,
+nothing else of them in common: memory does not depend on what the neighbours do. Connections have said
+EHLO and then wait; a first lot of them, which is closed again, brings the server to its working size.
+Sockets' buffers are the kernel's and not counted.
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ def section(results: dict[str, Any]) -> str:
     for name, found in results["servers"].items():
         cells = [f"{found['idle'][kind] / MIB:.1f}" for kind in ("resident", "proportional", "anonymous")]
         cells.append(f"{found['after']['resident'] / MIB:.1f}")
-        cells += [f"{found[kind] / 1024:.1f}" for kind in ("resident_per_connection", "anonymous_per_connection")]
+        cells += [
+            f"{found[kind] / 1024:.1f}" for kind in ("resident_per_connection", "anonymous_per_connection")
+        ]
         rows.append([name, *cells])
     heads = ["server", "RSS idle, MiB", "PSS", "anonymous", "RSS after the connections"]
     heads += ["KiB of RSS a connection", "anonymous KiB a connection"]

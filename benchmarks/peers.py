@@ -1,10 +1,11 @@
 """Compares ``kumod`` with other mail servers, all of them driven by Postfix's ``smtp-source``.
 
-``python -m benchmarks.peers``. The servers of a comparison run at the same time and are sent to in turn, so that a
-neighbour on the machine slows all of them; what counts is the ratio of their medians. CPU time is that of a
-server's whole process tree, in milliseconds per 1000 messages, with what it does after its reply; a server that does
-nothing costs nothing. Client and servers share one processor, as waking another one is charged to whoever writes,
-and on a virtual machine costs more than the servers do; ``--spread`` lets all run on any.
+``python -m benchmarks.peers``. The servers of a comparison run at the same time and are sent to in turn,
+so that a neighbour on the machine slows all of them; what counts is the ratio of their medians. CPU time
+is that of a server's whole process tree, in milliseconds per 1000 messages, with what it does after its
+reply; a server that does nothing costs nothing. Client and servers share one processor, as waking another
+one is charged to whoever writes, and on a virtual machine costs more than the servers do; ``--spread``
+lets all run on any.
 
 ``kumod`` runs ``bench.lua``: four Lua events, trace fields, logs.
 """
@@ -111,7 +112,9 @@ COMPARISONS = (
     ),
     Comparison("durable", lambda: [kumod("kumod, flush", "keep", BENCH_FLUSH="1"), POSTFIX], DURABLE),
     Comparison(
-        "delivered", lambda: [kumod("kumod, delivered", "deliver"), POSTFIX], (Scenario("100k", 102_400, 600),)
+        "delivered",
+        lambda: [kumod("kumod, delivered", "deliver"), POSTFIX],
+        (Scenario("100k", 102_400, 600),),
     ),
     Comparison(
         "events",

@@ -1,6 +1,7 @@
-"""The fastest that CPython's own methods, and its ``re``, do for what the kernels answer, as far as they can.
+"""The fastest that CPython's own methods, and its ``re``, do for what the kernels answer.
 
-No ``scan`` here finds an offset of a bare line ending or can go on in a second chunk; they are here to be beaten.
+No ``scan`` here finds an offset of a bare line ending or can go on in a second chunk; they are here to be
+beaten.
 """
 
 from __future__ import annotations

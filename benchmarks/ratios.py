@@ -1,8 +1,9 @@
 """Prints what the goals are stated in: ratios between kernels and their limits, measured interleaved.
 
-``python -m benchmarks.ratios``. One process for each instruction set, all on one processor; every round takes one
-sample of each contender, in turn, so that a neighbour on the machine slows all of them; what is printed are ratios
-of medians. With ``--write`` the tables go into ``benchmarks/README.md`` and the plot beside it.
+``python -m benchmarks.ratios``. One process for each instruction set, all on one processor; every round
+takes one sample of each contender, in turn, so that a neighbour on the machine slows all of them; what is
+printed are ratios of medians. With ``--write`` the tables go into ``benchmarks/README.md`` and the plot
+beside it.
 """
 
 from __future__ import annotations
@@ -97,7 +98,13 @@ def rate_table(results: Results) -> str:
 
 def ratio_table(results: Results) -> str:
     """The kernels as multiples of memcpy, at 128 KiB, on corpora and on what a hostile peer would send."""
-    heads = ["128 KiB, × memcpy", *(f"scan {name}" for name in results.sets), "find bare", "fix", "line lengths"]
+    heads = [
+        "128 KiB, times memcpy",
+        *(f"scan {name}" for name in results.sets),
+        "find bare",
+        "fix",
+        "line lengths",
+    ]
     heads += ["unstuff", "scan ÷ best Python", "cost against a"]
     widest = results.sets[-1]
     kernels = [f"scan {name}" for name in results.sets]

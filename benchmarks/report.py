@@ -1,7 +1,7 @@
 """Tables as Markdown, goals met or not, and the README whose tables are what the scripts printed.
 
-A script measures into plain values, which are kept as JSON, makes sections of Markdown of them, prints those, and
-with ``--write`` puts them between their marks in ``benchmarks/README.md``:
+A script measures into plain values, which are kept as JSON, makes sections of Markdown of them, prints
+those, and with ``--write`` puts them between their marks in ``benchmarks/README.md``:
 
     <!-- NAME: written by python -m benchmarks.SCRIPT -->
     ...
@@ -52,7 +52,7 @@ class Goal(NamedTuple):
         """The cells of its row in ``goal_table``."""
         sign = "≤" if self.at_most else "≥"
         if self.measured is None:
-            return [self.text, f"{sign} {number(self.bound)}", "–", "not measured"]
+            return [self.text, f"{sign} {number(self.bound)}", "-", "not measured"]
         verdict = "met" if self.is_met else "**not met**"
         return [self.text, f"{sign} {number(self.bound)}", number(self.measured), verdict]
 

@@ -1,7 +1,8 @@
 """The servers under test: how each is started, and what it has used.
 
 Each runs in a process of its own with an empty folder KUMO_VAR, which is removed afterwards, and says
-``smtp listener on ADDRESS:PORT`` to standard error, as ``kumod`` does; ``launchers`` does so for those that do not.
+``smtp listener on ADDRESS:PORT`` to standard error, as ``kumod`` does; ``launchers`` does so for those
+that do not.
 """
 
 from __future__ import annotations
@@ -126,7 +127,9 @@ def kumod_workers(count: int) -> Kind:
 
 def knows_workers() -> bool:
     """Whether ``kumod`` can serve with several processes."""
-    said = subprocess.run([sys.executable, "-m", "kumo", "--help"], capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        [sys.executable, "-m", "kumo", "--help"], capture_output=True, text=True, check=True
+    )
     return "--workers" in said.stdout
 
 
@@ -162,7 +165,9 @@ def install_haraka() -> None:
     HARAKA_FOLDER.mkdir(parents=True, exist_ok=True)
     options = ["--no-audit", "--no-fund", "--no-save", "--ignore-scripts", "--omit=optional"]
     subprocess.run(
-        [npm, "install", *options, "--prefix", str(HARAKA_FOLDER), f"Haraka@{HARAKA}"], check=True, timeout=600
+        [npm, "install", *options, "--prefix", str(HARAKA_FOLDER), f"Haraka@{HARAKA}"],
+        check=True,
+        timeout=600,
     )
 
 

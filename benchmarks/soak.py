@@ -1,10 +1,10 @@
-"""A soak: hundreds of clients do all there is for a quarter of an hour, and nothing may grow, leak or be lost.
+"""A soak: hundreds of clients for a quarter of an hour, and nothing may grow, leak or be lost.
 
-``python -m benchmarks.soak``. A real ``kumod`` with ``soak.lua`` delivers into maildirs, which are emptied all the
-time; ``soak_load`` tells what the clients do. At the end memory must be level (each window's median within 5 % of the
-first one after the warm-up), tasks, descriptors and sockets back where they were before the load, the spool empty,
-every message that was acknowledged delivered once, whole, and in the log once. Exit status 1 and the reasons
-otherwise. ``--seconds`` shortens it.
+``python -m benchmarks.soak``. A real ``kumod`` with ``soak.lua`` delivers into maildirs, which are emptied
+all the time; ``soak_load`` tells what the clients do. At the end memory must be level (each window's
+median within 5 % of the first one after the warm-up), tasks, descriptors and sockets back where they were
+before the load, the spool empty, every message that was acknowledged delivered once, whole, and in the log
+once. Exit status 1 and the reasons otherwise. ``--seconds`` shortens it.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ import ssl
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
@@ -58,7 +57,7 @@ class UnexpectedReplyError(Exception):
 
 
 def content_of(number: int, size: int) -> bytes:
-    """The one content that a message of this number and size may have, lines that begin with a dot included."""
+    """The one content that a message of this number and size may have; some lines begin with a dot."""
     body = FILLER[:size]
     end = body.rfind(b"\r\n")
     body = body[: end + 2] if end >= 0 else b"short\r\n"
@@ -182,5 +181,3 @@ def client_context() -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
         _contexts.append(context)
     return _contexts[0]
-
-

@@ -1,7 +1,7 @@
 """What the soak's clients do: mail of all sizes, and everything that ends badly.
 
-Each behaviour gets a connection that is open, leaves or breaks it, and raises when the daemon does something else than
-it must. ``run_load`` keeps many clients at it until the time is over.
+Each behaviour gets a connection that is open, leaves or breaks it, and raises when the daemon does
+something else than it must. ``run_load`` keeps many clients at it until the time is over.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ LARGE = (b"z" * 70 + b"\r\n") * (MAX_SIZE // 72 + 1)
 
 LONGEST_SESSION = 150.0
 """Seconds after which a session counts as hung."""
+
+_PAUSE = 2.0
+"""Seconds at most between two sessions of a client."""
 
 _SIZES = ((40, 1, 4096), (8, 4096, 120_000), (2, 120_000, 1_000_000), (1, 1_000_000, 2_000_000))
 """Weight, least and most octets."""
@@ -72,7 +75,9 @@ async def _pipelined_replies(client: Client, number: int, recipients: tuple[str,
 async def pipeline(client: Client) -> None:
     """Several whole transactions in one write."""
     await client.greet()
-    batch = [(client.ledger.next_number(), some_recipients(client.rng)) for _ in range(client.rng.randint(1, 6))]
+    batch = [
+        (client.ledger.next_number(), some_recipients(client.rng)) for _ in range(client.rng.randint(1, 6))
+    ]
     await client.send(b"".join(_pipelined(*one, client.rng.randint(1, 8192)) for one in batch))
     for number, recipients in batch:
         await _pipelined_replies(client, number, recipients)
@@ -172,7 +177,9 @@ async def nonsense(client: Client) -> None:
     """What is not SMTP."""
     await client.reply(220)
     for _ in range(client.rng.randint(1, 20)):
-        line = bytes(octet for octet in client.rng.randbytes(client.rng.randint(1, 200)) if octet not in b"\r\n")
+        line = bytes(
+            octet for octet in client.rng.randbytes(client.rng.randint(1, 200)) if octet not in b"\r\n"
+        )
         await client.ask(b"X" + line, 500, 501, 502, 503)
     await client.quit()
 
@@ -216,7 +223,9 @@ async def tls_aborted(client: Client) -> None:
     """A handshake that is garbage, or ends in the middle."""
     await client.greet()
     await client.ask(b"STARTTLS", 220)
-    octets = client.rng.choice([b"EHLO in.the.clear\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b""])
+    octets = client.rng.choice(
+        [b"EHLO in.the.clear\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b""]
+    )
     await client.send(octets + client.rng.randbytes(client.rng.randint(0, 50)))
     if client.rng.random() < 0.5:
         client.reset()
@@ -242,7 +251,7 @@ BEHAVIOURS: dict[Callable[[Client], Awaitable[None]], int] = {
     deliver: 30,
     pipeline: 15,
     empty: 2,
-    slow: 10,
+    slow: 16,
     reset: 12,
     half_close: 4,
     oversize: 1,
@@ -252,9 +261,13 @@ BEHAVIOURS: dict[Callable[[Client], Awaitable[None]], int] = {
     refused: 5,
     tls: 5,
     tls_aborted: 4,
-    idle: 12,
+    idle: 40,
 }
-"""What clients do, and how often."""
+"""What clients do, and how often.
+
+Many wait: many connections are wanted, but no more mail than maildirs, with their syncs, can take beside all the
+clients; 500 that never rest fill the queue with 250 messages a second, and a queue that grows is no leak.
+"""
 
 
 async def _session(port: int, rng: random.Random, ledger: Ledger) -> None:
@@ -287,7 +300,7 @@ async def run_load(port: int, connections: int, seconds: float, ledger: Ledger) 
         await asyncio.sleep(rng.uniform(0, 5))
         while time.monotonic() < deadline:
             await _session(port, rng, ledger)
-            await asyncio.sleep(rng.uniform(0, 1))
+            await asyncio.sleep(rng.uniform(0, _PAUSE))
 
     async with asyncio.TaskGroup() as clients:
         for number in range(connections):

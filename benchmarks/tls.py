@@ -186,9 +186,11 @@ def section(results: dict[str, Any]) -> str:
     for scenario, medians in results["cpu_ms"].items():
         cells = [f"{number(cpu)} ({1_000_000 / cpu:.0f})" if cpu else "0" for cpu in medians.values()]
         ours, theirs = medians.values()
-        rows.append([scenario, *cells, number(ours / theirs) if theirs else "–"])
+        rows.append([scenario, *cells, number(ours / theirs) if theirs else "-"])
     heads = ["CPU ms per 1000 (a CPU second is enough for)", "kumod", "Postfix", "ratio"]
-    preface = f"{results['machine']}; client and servers on one processor; {results['rounds']} rounds, medians."
+    preface = (
+        f"{results['machine']}; client and servers on one processor; {results['rounds']} rounds, medians."
+    )
     return f"{preface}\n\n{report.table(heads, rows)}"
 
 

@@ -46,7 +46,7 @@ def main() -> None:
     if os.fork() == 0:
         announce(port)
         os._exit(0)
-    os.execv(node, [node, str(package / "bin" / "haraka"), "-c", str(folder)])
+    os.execv(node, [node, str(package / "bin" / "haraka"), "-c", str(folder)])  # noqa: S606 - becomes it
 
 
 main()

@@ -18,7 +18,7 @@ def main() -> None:
         announce(port)
         os._exit(0)
     user = ["-u", "nobody"] if os.geteuid() == 0 else []
-    os.execv(sys.argv[1], [sys.argv[1], *user, f"127.0.0.1:{port}", "1024"])
+    os.execv(sys.argv[1], [sys.argv[1], *user, f"127.0.0.1:{port}", "1024"])  # noqa: S606 - becomes it
 
 
 main()

@@ -1,7 +1,8 @@
 """``kumod`` that tells on SIGUSR1 how many tasks and objects it has.
 
-Run as a program with kumod's arguments; appends a line of JSON to the file ``state`` in the folder KUMO_VAR for each signal: tasks of
-the event loop, objects that the garbage collector follows, and the most numerous of their types.
+Run as a program with kumod's arguments; appends a line of JSON to the file ``state`` in the folder
+KUMO_VAR for each signal: tasks of the event loop, objects that the garbage collector follows, and the most
+numerous of their types.
 """
 
 from __future__ import annotations
