@@ -265,8 +265,8 @@ BEHAVIOURS: dict[Callable[[Client], Awaitable[None]], int] = {
 }
 """What clients do, and how often.
 
-Many wait: many connections are wanted, but no more mail than maildirs, with their syncs, can take beside all the
-clients; 500 that never rest fill the queue with 250 messages a second, and a queue that grows is no leak.
+Many wait: many connections are wanted, but no more mail than maildirs, with their syncs, can take beside
+all the clients; 500 that never rest fill the queue with 250 messages a second, and that is no leak.
 """
 
 
