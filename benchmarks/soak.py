@@ -114,10 +114,12 @@ class Sweeper:
 
     Args:
         folder: of the maildirs.
+        ledger: is told how many there were.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ledger: Ledger) -> None:
         self._folder = folder
+        self._ledger = ledger
         self.delivered = Delivered(Counter(), [])
 
     def sweep(self) -> None:
@@ -130,6 +132,7 @@ class Sweeper:
             else:
                 self.delivered.copies[number, recipient] += 1
             path.unlink()
+            self._ledger.copies_delivered += 1
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -176,9 +179,11 @@ class Soaked(NamedTuple):
     grown: dict[str, int]
 
 
-async def load(watched: Watched, sweeper: Sweeper, port: int, options: argparse.Namespace) -> Soaked:
+async def load(
+    watched: Watched, sweeper: Sweeper, ledger: Ledger, port: int, options: argparse.Namespace
+) -> Soaked:
     """Put the load on the daemon, and let it come to rest."""
-    ledger, samples = Ledger(), list[Sample]()
+    samples: list[Sample] = []
     before = await asyncio.to_thread(watched.sample)
     types_before = (await asyncio.to_thread(watched.state))["types"]
     show(before)
@@ -288,8 +293,9 @@ def soak(options: argparse.Namespace) -> dict[str, Any]:
     }
     kind = Kind("kumod", launcher("watched_kumod", "--policy", str(POLICY)), environment)
     with started(kind) as server:
-        watched, sweeper = Watched(server, http_port), Sweeper(server.folder / "maildir")
-        soaked = asyncio.run(load(watched, sweeper, server.port, options))
+        ledger = Ledger()
+        watched, sweeper = Watched(server, http_port), Sweeper(server.folder / "maildir", ledger)
+        soaked = asyncio.run(load(watched, sweeper, ledger, server.port, options))
         server.process.send_signal(signal.SIGTERM)
         status = server.process.wait(PATIENCE)
         sweeper.sweep()

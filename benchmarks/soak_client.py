@@ -44,7 +44,16 @@ class Ledger:
     """Sessions that were begun, by what they do."""
     surprises: Counter[str] = field(default_factory=Counter)
     """Replies and ends that must not be, by their text."""
+    copies: int = 0
+    """Copies that were acknowledged: one for each recipient."""
+    copies_delivered: int = 0
+    """Those of them that have come to their maildirs, and others."""
     _number: int = 0
+
+    @property
+    def backlog(self) -> int:
+        """Copies that are still on their way."""
+        return self.copies - self.copies_delivered
 
     def next_number(self) -> int:
         """A number that no other message has."""
@@ -144,6 +153,7 @@ class Client:
         ids = tuple(text.partition("ids=")[2].split())
         if len(ids) != len(recipients):
             raise UnexpectedReplyError(f"{len(ids)} ids for {len(recipients)} recipients: {text[:60]!r}")
+        self.ledger.copies += len(recipients)
         self.ledger.acknowledged.append(Message(number, recipients, ids))
 
     async def quit(self) -> None:

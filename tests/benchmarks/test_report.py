@@ -49,8 +49,10 @@ def test_a_goal_is_judged(goal: Goal, is_met: bool, verdict: str) -> None:
     assert goal_table([goal]).splitlines()[2].endswith(f"| {verdict} |")
 
 
-README = "before\n<!-- one: written by x -->\nold\n\nold\n<!-- /one -->\n"
+README = (
+    "before\n<!-- one: written by x -->\nold\n\nold\n<!-- /one -->\n"
     "<!-- one more: y -->\n<!-- /one more -->\n"
+)
 
 
 def test_a_section_is_replaced_and_nothing_else() -> None:
