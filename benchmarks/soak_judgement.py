@@ -12,7 +12,12 @@ from typing import NamedTuple
 from benchmarks.soak_client import Message
 
 MEMORY_TOLERANCE = 0.05
-"""How far the median of a window may be from that of the first one."""
+"""How far the median of a window may be from the middle one, and the last above the first."""
+
+MOST_OBJECTS = 100
+"""How many more objects of a type may be there at rest: caches keep a few for a while; sessions and messages
+of a soak are thousands.
+"""
 
 WINDOWS = 4
 """Parts into which what follows the warm-up is cut."""
@@ -90,17 +95,31 @@ def windows(samples: Sequence[Sample], warm_up: float) -> list[float]:
 
 
 def judge_memory(medians: Sequence[float]) -> Iterator[str]:
-    """Whether memory is level."""
+    """Whether memory is level: all windows near to their middle, and the last no higher than the first."""
     if not medians:
         yield "too few samples to judge memory"
         return
-    for number, median in enumerate(medians[1:], 2):
-        change = median / medians[0] - 1
-        if abs(change) > MEMORY_TOLERANCE:
+    level = statistics.median(medians)
+    for number, median in enumerate(medians, 1):
+        if abs(median / level - 1) > MEMORY_TOLERANCE:
             yield (
-                f"memory is not level: {median / MIB:.1f} MiB in window {number}, "
-                f"{medians[0] / MIB:.1f} in the first ({change:+.1%})"
+                f"memory is not level: {median / MIB:.1f} MiB in window {number}, {level / MIB:.1f} in the "
+                f"middle ({median / level - 1:+.1%})"
             )
+    growth = medians[-1] / medians[0] - 1
+    if growth > MEMORY_TOLERANCE:
+        yield f"memory grows: {growth:+.1%} from the first window to the last"
+
+
+def judge_objects(grown: Mapping[str, int]) -> Iterator[str]:
+    """Whether objects of kumo's types are left over.
+
+    Args:
+        grown: how many more there are of each type than before the load, after a garbage collection.
+    """
+    for name, more in grown.items():
+        if more > MOST_OBJECTS:
+            yield f"{more} more objects of {name} than before the load"
 
 
 def judge_rest(before: Sample, after: Sample) -> Iterator[str]:
