@@ -66,9 +66,11 @@ class Watched:
 
     def sample(self) -> Sample:
         """Look at everything."""
-        text = self._opener.open(self._metrics, timeout=PATIENCE).read().decode()
+        # Metrics last: their connection and its task are no part of what is looked at.
         state = self.state()
         memory, descriptors = accounting.memory(self.pid), accounting.descriptors(self.pid)
+        with self._opener.open(self._metrics, timeout=PATIENCE) as answer:
+            text = answer.read().decode()
         return Sample(
             seconds=time.monotonic() - self._begin,
             resident=memory.resident,
