@@ -45,8 +45,11 @@ STOP_TIMEOUT = 10.0
 SETTLE_TIMEOUT = 20.0
 """Seconds that a server gets to finish what it has taken."""
 
-_QUIET = 0.1
-"""Seconds without any CPU time after which a server counts as done."""
+_LOOK = 0.1
+"""Seconds between two looks at a server that may still be at work."""
+
+_QUIET = 0.002
+"""Seconds of CPU time between two looks below which it counts as done: timers go on."""
 
 
 class Kind(NamedTuple):
@@ -92,9 +95,9 @@ class Server:
         deadline = time.monotonic() + SETTLE_TIMEOUT
         used = self.cpu_seconds()
         while time.monotonic() < deadline:
-            time.sleep(_QUIET)
+            time.sleep(_LOOK)
             before, used = used, self.cpu_seconds()
-            if used == before:
+            if used - before < _QUIET:
                 break
         return used
 
