@@ -65,8 +65,8 @@ SCENARIOS = (
     Scenario("100k", 102_400, 300),
     Scenario("1m", 1_048_576, 60),
 )
-"""No more messages than a median needs: what is spooled is removed afterwards, and to remove a file from a disk
-mounted with ``discard`` took 5 ms.
+"""No more messages than a median needs: what is spooled is removed afterwards, and to remove a file from a
+disk mounted with ``discard`` took 5 ms.
 """
 
 DURABLE = (Scenario("2k", 2048, 2000, 20), Scenario("100k", 102_400, 500, 20))
