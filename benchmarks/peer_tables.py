@@ -93,6 +93,10 @@ def worker_goals(scenarios: Scenarios) -> Iterator[Goal]:
     for scenario in scenarios:
         measured = ratio(scenarios, scenario, "kumod, 2 workers", "kumod, 1 worker", "rate")
         yield Goal(f"{scenario}: messages/s of two workers ÷ one", measured, 1.7)
+        # The client has its part of two processors; this is what they would do without it.
+        cpu = ratio(scenarios, scenario, "kumod, 1 worker", "kumod, 2 workers")
+        capacity = None if cpu is None else 2 * cpu
+        yield Goal(f"{scenario}: the same by CPU a message, twice one ÷ two", capacity, 1.7)
 
 
 _GOALS = {
