@@ -158,14 +158,14 @@ def count(instruction_set: str) -> Counts:
 def _run(instruction_set: str) -> None:
     # Nothing else of the environment: what is in it moves the stack.
     environment = {
-        "PATH": os.environ["PATH"],
+        "PATH": "/usr/bin:/bin",
         "LC_ALL": "C.UTF-8",
         "PYTHONHASHSEED": "0",
         INSTRUCTION_SET: instruction_set,
     }
     program = [sys.executable, "-m", "benchmarks.instructions", "--under-valgrind"]
     # At other addresses the vector loops of the C library take other turns, and dictionaries other slots.
-    valgrind = ["setarch", "--addr-no-randomize", "valgrind", "--tool=callgrind"]
+    valgrind = [_found("setarch"), "--addr-no-randomize", _found("valgrind"), "--tool=callgrind"]
     valgrind += [f"--dump-before={_MARK}", f"--callgrind-out-file={FOLDER}/out"]
     # First without valgrind: a module that had to be compiled leaves another heap behind than a loaded one.
     for command in (program, [*valgrind, *program]):
@@ -180,6 +180,13 @@ def _run(instruction_set: str) -> None:
         )
         if done.returncode:
             raise RuntimeError(f"{command[0]} ended with {done.returncode}:\n{done.stderr}")
+
+
+def _found(program: str) -> str:
+    path = shutil.which(program)
+    if path is None:
+        raise SystemExit(f"{program} is not installed; make instructions tells the package")
+    return path
 
 
 def _total(part: Path) -> int:
