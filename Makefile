@@ -7,13 +7,16 @@ POLICY ?= policy/init.lua
 # setuptools explains editable installs at length, each time.
 INSTALL = PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet
 
-.PHONY: help run test lint bench build clean
+.PHONY: help run test lint bench bench-all instructions soak build clean
 
 help:
 	@echo "make run    build, then start kumod with $(POLICY) (POLICY=... for another)"
 	@echo "make test   build, then run every test"
 	@echo "make lint   ruff, cython-lint, mypy, stubtest"
-	@echo "make bench  kernel benchmarks and the loopback comparison"
+	@echo "make bench  kernels and daemon beside their limits and other servers, in three minutes"
+	@echo "make bench-all     all benchmarks, and their tables into benchmarks/README.md"
+	@echo "make instructions  the kernels' instruction counts against the baseline"
+	@echo "make soak   a quarter of an hour of everything, and whether anything leaks"
 	@echo "make build  make $(VENV) and compile the extensions in place"
 	@echo "make clean  remove what the other targets made (not ./var)"
 
@@ -56,11 +59,31 @@ lint: build $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest kumo_core
 
+# Large contents, oracles and hostile ones are left to bench-all.
 bench: build $(VENV)/.dev
 	@packaging/check-tools.sh bench "$(PYTHON)"
-	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-max-time=0.2 --benchmark-columns=median,ops --quiet
-	$(BIN)/python -m benchmarks.ratios
-	$(BIN)/python -m benchmarks.loopback
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-max-time=0.02 --benchmark-min-rounds=3 \
+	  --benchmark-columns=median,ops --quiet -k 'not large and not oracle and not hostile'
+	$(BIN)/python -m benchmarks.ratios --rounds 11
+	$(BIN)/python -m benchmarks.peers --only servers --rounds 3 --scale 0.3
+
+bench-all: build $(VENV)/.dev
+	@packaging/check-tools.sh bench "$(PYTHON)"
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-max-time=0.2 --benchmark-min-rounds=3 \
+	  --benchmark-columns=median,ops --benchmark-autosave --quiet
+	$(BIN)/python -m benchmarks.ratios --write
+	$(BIN)/python -m benchmarks.peers --install-haraka --rounds 9 --write
+	$(BIN)/python -m benchmarks.peers --only servers --spread --write
+	$(BIN)/python -m benchmarks.tls --write
+	$(BIN)/python -m benchmarks.memory --write
+
+instructions: build $(VENV)/.dev
+	@packaging/check-tools.sh instructions "$(PYTHON)"
+	$(BIN)/python -m benchmarks.instructions
+
+soak: build $(VENV)/.dev
+	@packaging/check-tools.sh soak "$(PYTHON)"
+	$(BIN)/python -m benchmarks.soak --write
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks

@@ -13,6 +13,9 @@ SEED = 20260804
 SIZES = {"2KiB": 2 * 1024, "128KiB": 128 * 1024}
 """The sizes to measure at: an ordinary message, and one full read of DATA."""
 
+LARGE = {"20MB": 20 * 1000 * 1000}
+"""The size of a large message: beyond the caches of a core."""
+
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789,.;:-()'"
 _WORD_LENGTHS = (1, 2, 3, 4, 4, 5, 6, 7, 8, 9, 11)
 
@@ -72,6 +75,16 @@ CORPORA: dict[str, Callable[[int], bytes]] = {
     "e_long_lines": long_lines,
     "f_dotted": dotted,
 }
+
+
+def octets(corpus: str, size: int) -> bytes:
+    """One corpus, by its name, at a size.
+
+    Large ones repeat one that is made: to make 20 MB takes longer than to measure them.
+    """
+    make = (CORPORA | HOSTILE)[corpus]
+    made = min(size, SIZES["128KiB"])
+    return _repeated(make(made))(size) if size > made else make(size)
 
 
 def _repeated(unit: bytes) -> Callable[[int], bytes]:

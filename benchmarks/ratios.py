@@ -1,67 +1,201 @@
 """Prints what the goals are stated in: ratios between kernels and their limits, measured interleaved.
 
-``python -m benchmarks.ratios``. Every round measures each contender once, in turn, so that a neighbour on the
-machine slows all of them; what is printed are ratios of medians.
+``python -m benchmarks.ratios``. One process for each instruction set, all on one processor; every round
+takes one sample of each contender, in turn, so that a neighbour on the machine slows all of them; what is
+printed are ratios of medians. With ``--write`` the tables go into ``benchmarks/README.md`` and the plot
+beside it.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable
+import argparse
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
 
-from benchmarks import pure_python
-from benchmarks.bench_core import KERNELS
-from benchmarks.corpus import CORPORA, HOSTILE, SIZES
+from benchmarks import report
+from benchmarks.contender import Contender, Question, interleaved
+from benchmarks.corpus import CORPORA, HOSTILE, LARGE, SIZES
+from benchmarks.kernels import instruction_sets
+from benchmarks.plot import Series, bar_chart
+from benchmarks.report import Goal, number
 
-ROUNDS = 41
-ROUND_SECONDS = 0.001
+PLOT = report.FOLDER / "kernels.svg"
 
+SMALL, CHUNK, BIG = SIZES["2KiB"], SIZES["128KiB"], LARGE["20MB"]
 
-def medians(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Return the median seconds a call of each contender takes."""
-    repeats = {name: _repeats(call) for name, call in calls.items()}
-    samples: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(ROUNDS):
-        for name, call in calls.items():
-            samples[name].append(_seconds(call, repeats[name]))
-    return {name: statistics.median(seconds) for name, seconds in samples.items()}
+MEASURED = {
+    SMALL: (CORPORA, ("memcpy",), ("scan",)),
+    CHUNK: (
+        CORPORA | HOSTILE,
+        ("memcpy", "memchr", "scan_pure_python", "scan_re"),
+        ("scan", "find_bare", "fix", "line_lengths", "unstuff"),
+    ),
+    BIG: (CORPORA, ("memcpy", "memcpy_in_chunks"), ("scan_in_chunks", "fix")),
+}
+"""For each size the corpora, what does not depend on the instruction set, and the kernels."""
 
-
-def _seconds(call: Callable[[], object], repeats: int) -> float:
-    begin = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    return (time.perf_counter() - begin) / repeats
-
-
-def _repeats(call: Callable[[], object]) -> int:
-    return max(1, int(ROUND_SECONDS / max(_seconds(call, 3), 1e-9)))
+Seconds = dict[str, dict[str, dict[str, float]]]
+"""Of a call, by size, corpus and contender; a kernel's name is followed by its instruction set."""
 
 
-def _row(name: str, data: bytes) -> str:
-    def bound(kernel: str) -> Callable[[], object]:
-        call = KERNELS[kernel]
-        return lambda: call(data)
+def measure(rounds: int) -> dict[str, Any]:
+    """Measure all there is; large contents a third as often."""
+    seconds: Seconds = {}
+    sets = instruction_sets()
+    with contextlib.ExitStack() as stack:
+        contenders = [stack.enter_context(Contender(name)) for name in sets]
+        for size, (corpora, others, kernels) in MEASURED.items():
+            seconds[str(size)] = {}
+            for corpus in corpora:
+                asked = {name: (contenders[-1], Question(name, corpus, size)) for name in others}
+                for kernel in kernels:
+                    for one in contenders:
+                        name = f"{kernel} {one.instruction_set}"
+                        asked[name] = (one, Question(kernel, corpus, size))
+                turns = rounds if size < BIG else max(rounds // 3, 3)
+                seconds[str(size)][corpus] = interleaved(asked, turns)
+    return {"machine": report.machine(), "rounds": rounds, "instruction_sets": sets, "seconds": seconds}
 
-    names = ("memcpy", "scan", "find_bare", "fix", "line_lengths", "unstuff")
-    calls = {kernel: bound(kernel) for kernel in names}
-    calls["python"] = lambda: pure_python.scan(data)
-    seconds = medians(calls)
-    cells = [f"{seconds['memcpy'] / seconds[kernel]:10.2f}" for kernel in names[1:]]
-    faster = seconds["python"] / seconds["scan"]
-    rate = len(data) / seconds["scan"] / 1e9
-    return f"{name:20}{''.join(cells)}{faster:12.0f}{rate:8.1f}{seconds['scan'] * 1e9:10.0f}"
+
+class Results:
+    """What was measured, as ratios.
+
+    Args:
+        results: of ``measure``.
+    """
+
+    def __init__(self, results: dict[str, Any]) -> None:
+        self.sets: list[str] = results["instruction_sets"]
+        self._seconds: Seconds = results["seconds"]
+
+    def seconds(self, contender: str, corpus: str, size: int = CHUNK) -> float:
+        """Seconds of a call."""
+        return self._seconds[str(size)][corpus][contender]
+
+    def rate(self, contender: str, corpus: str, size: int = CHUNK) -> float:
+        """GB/s, of 10⁹ octets."""
+        return size / self.seconds(contender, corpus, size) / 1e9
+
+    def ratio(self, contender: str, rival: str, corpus: str, size: int = CHUNK) -> float:
+        """How much faster the contender is."""
+        return self.seconds(rival, corpus, size) / self.seconds(contender, corpus, size)
+
+    def python(self, corpus: str) -> str:
+        """The faster one of Python's two."""
+        return min("scan_pure_python", "scan_re", key=lambda name: self.seconds(name, corpus))
+
+
+def rate_table(results: Results) -> str:
+    """GB/s of the scan beside its limits and plain Python."""
+    contenders = ["memcpy", "memchr", *(f"scan {name}" for name in results.sets)]
+    contenders += ["scan_pure_python", "scan_re"]
+    heads = ["GB/s, 128 KiB", *(name.replace("scan_", "").replace("_", " ") for name in contenders)]
+    rows = [[corpus, *(number(results.rate(name, corpus)) for name in contenders)] for corpus in CORPORA]
+    return report.table(heads, rows)
+
+
+def ratio_table(results: Results) -> str:
+    """The kernels as multiples of memcpy, at 128 KiB, on corpora and on what a hostile peer would send."""
+    heads = [
+        "128 KiB, times memcpy",
+        *(f"scan {name}" for name in results.sets),
+        "find bare",
+        "fix",
+        "line lengths",
+    ]
+    heads += ["unstuff", "scan ÷ best Python", "cost against a"]
+    widest = results.sets[-1]
+    kernels = [f"scan {name}" for name in results.sets]
+    kernels += [f"{kernel} {widest}" for kernel in ("find_bare", "fix", "line_lengths", "unstuff")]
+    scan = f"scan {widest}"
+    rows = []
+    for corpus in CORPORA | HOSTILE:
+        cells = [number(results.ratio(kernel, "memcpy", corpus)) for kernel in kernels]
+        cells.append(number(results.ratio(scan, results.python(corpus), corpus)))
+        cells.append(number(results.seconds(scan, corpus) / results.seconds(scan, "a_text")))
+        rows.append([corpus, *cells])
+    return report.table(heads, rows)
+
+
+def size_table(results: Results) -> str:
+    """A small message in nanoseconds, a large one as it is received in GB/s."""
+    heads = ["corpus"]
+    heads += [f"2 KiB, ns, {name}" for name in results.sets]
+    heads += [f"20 MB in chunks, GB/s, {name}" for name in results.sets]
+    heads += ["memcpy in chunks", "memcpy at once", "fix at once"]
+    rows = []
+    for corpus in CORPORA:
+        cells = [f"{results.seconds(f'scan {name}', corpus, SMALL) * 1e9:.0f}" for name in results.sets]
+        names = [f"scan_in_chunks {name}" for name in results.sets]
+        names += ["memcpy_in_chunks", "memcpy", f"fix {results.sets[-1]}"]
+        rows.append([corpus, *cells, *(number(results.rate(name, corpus, BIG)) for name in names)])
+    return report.table(heads, rows)
+
+
+def goals(results: Results) -> Iterator[Goal]:
+    """What the core must reach."""
+    clean = ("a_text", "b_base64", "c_short_lines", "e_long_lines")
+    for name, bound in (("avx2", 0.40), ("baseline", 0.20)):
+        if name in results.sets:
+            slowest = min(results.ratio(f"scan {name}", "memcpy", corpus) for corpus in clean)
+            yield Goal(f"scan ÷ memcpy on a b c e, the slowest, {name}", slowest, bound)
+    best = "avx2" if "avx2" in results.sets else "baseline"
+    scan = f"scan {best}"
+    short = results.seconds(scan, "a_text") / results.seconds(scan, "c_short_lines")
+    yield Goal(f"scan of c ÷ scan of a, {best}", short, 0.85)
+    yield Goal(f"scan ÷ memcpy on f, {best}", results.ratio(scan, "memcpy", "f_dotted"), 0.22)
+    faster = min(results.ratio(scan, results.python(corpus), corpus) for corpus in clean)
+    yield Goal(f"scan ÷ best Python on a b c e, the slowest, {best}", faster, 60)
+    slowest_call = max(results.seconds(scan, corpus, SMALL) for corpus in CORPORA) * 1e9
+    yield Goal(f"nanoseconds of a scan of 2 KiB, the slowest, {best}", slowest_call, 350, at_most=True)
+    for size, text in ((CHUNK, "128 KiB"), (BIG, "20 MB")):
+        ratio = results.ratio(f"fix {best}", "memcpy", "d_bare_lf", size)
+        yield Goal(f"fix ÷ memcpy on d, {text}, {best}", ratio, 0.30)
+    dearest = max(results.seconds(scan, corpus) for corpus in CORPORA | HOSTILE)
+    cost = dearest / results.seconds(scan, "a_text")
+    yield Goal(f"scan, dearest hostile input ÷ a, {best}", cost, 4, at_most=True)
+
+
+def plot(results: Results) -> str:
+    """GB/s for each corpus against the limits, as SVG."""
+    contenders = [("memchr", "limit"), ("memcpy", "other")]
+    contenders += [(f"scan {name}", f"kernel{place}") for place, name in enumerate(results.sets)]
+    series = [
+        Series(name, kind, [results.rate(name, corpus) for corpus in CORPORA]) for name, kind in contenders
+    ]
+    best_python = [results.rate(results.python(corpus), corpus) for corpus in CORPORA]
+    series.append(Series("best plain Python", "python", best_python))
+    groups = [corpus.replace("_", " ") for corpus in CORPORA]
+    return bar_chart("One scan of 128 KiB, GB/s (logarithmic)", groups, series)
+
+
+def sections(kept: dict[str, Any]) -> dict[str, str]:
+    """The README's sections of these results."""
+    results = Results(kept)
+    preface = f"{kept['machine']}; {kept['rounds']} rounds, medians."
+    return {
+        "kernel rates": f"{preface}\n\n{rate_table(results)}",
+        "kernel goals": report.goal_table(goals(results)),
+        "kernel ratios": ratio_table(results),
+        "kernel sizes": size_table(results),
+    }
 
 
 def main() -> None:
-    """Print one table a size."""
-    for size, octets in SIZES.items():
-        print(f"\n{size}: times memcpy (find, fix, lengths: 1 and more is faster than copying)")
-        print(f"{'corpus':20}{'scan':>10}{'find':>10}{'fix':>10}{'lengths':>10}{'unstuff':>10}", end="")
-        print(f"{'scan/python':>12}{'GB/s':>8}{'ns':>10}")
-        for name, make in {**CORPORA, **HOSTILE}.items():
-            print(_row(name, make(octets)))
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="The kernels as ratios to memcpy, memchr and plain Python.")
+    parser.add_argument("--rounds", type=int, default=41, help="samples of each (default: %(default)s)")
+    report.add_options(parser)
+    options = parser.parse_args()
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # inherited by the contenders
+    if not options.saved:
+        report.keep("kernels", measure(options.rounds))
+    results = report.saved("kernels")
+    report.publish(sections(results), write=options.write)
+    if options.write:
+        PLOT.write_text(plot(Results(results)))
 
 
 if __name__ == "__main__":

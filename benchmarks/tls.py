@@ -14,104 +14,19 @@ import os
 import smtplib
 import ssl
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from benchmarks.loopback import Server, started
-
-KUMOD_POLICY = """
-local kumo = require 'kumo'
-local folder = os.getenv 'KUMO_VAR'
-kumo.on('init', function()
-  for _, name in ipairs { 'data', 'meta' } do
-    kumo.define_spool {
-      name = name, path = folder .. '/' .. name, min_free_space = '1%', min_free_inodes = '1%'
-    }
-  end
-  kumo.start_esmtp_listener {
-    listen = '127.0.0.1:0',
-    hostname = 'localhost',
-    tls_certificate = os.getenv 'BENCH_CERTIFICATE',
-    tls_private_key = os.getenv 'BENCH_KEY',
-  }
-end)
-kumo.on('smtp_server_message_received', function(msg) msg:set_meta('queue', 'null') end)
-"""
-
-# Makes a Postfix instance in KUMO_VAR, starts it, and says where it listens.
-POSTFIX = r"""
-import os, psutil, pwd, signal, socket, subprocess, sys, time
-folder = os.environ["KUMO_VAR"]
-owner = pwd.getpwnam("postfix")
-os.chmod(folder, 0o755)
-for name in ("conf", "queue", "data"):
-    os.mkdir(f"{folder}/{name}", 0o755)
-os.chown(f"{folder}/data", owner.pw_uid, owner.pw_gid)
-with socket.create_server(("127.0.0.1", 0)) as free:
-    port = free.getsockname()[1]
-with open(f"{folder}/conf/main.cf", "w") as main:
-    main.write(f'''
-compatibility_level = 3.6
-queue_directory = {folder}/queue
-data_directory = {folder}/data
-command_directory = /usr/sbin
-daemon_directory = /usr/lib/postfix/sbin
-maillog_file_prefixes = {folder}
-maillog_file = {folder}/data/maillog
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-myhostname = localhost
-mydestination =
-local_recipient_maps =
-alias_maps =
-mynetworks = 127.0.0.0/8
-default_transport = discard:
-message_size_limit = 20971520
-smtpd_client_connection_count_limit = 0
-smtpd_tls_security_level = may
-smtpd_tls_cert_file = {os.environ["BENCH_CERTIFICATE"]}
-smtpd_tls_key_file = {os.environ["BENCH_KEY"]}
-smtpd_tls_loglevel = 0
-max_use = 1000000
-max_idle = 1000s
-''')
-with open(f"{folder}/conf/master.cf", "w") as master:
-    master.write(f'''
-127.0.0.1:{port} inet n - n - 20 smtpd
-postlog unix-dgram n - n - 1 postlogd
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-discard unix - - n - - discard
-anvil unix - - n - 1 anvil
-''')
-subprocess.run(["postfix", "-c", f"{folder}/conf", "check"], check=True)
-def stop(*_):
-    for process in psutil.Process().children(recursive=True):  # they outlive their master
-        process.kill()
-signal.signal(signal.SIGTERM, stop)
-master = subprocess.Popen(["/usr/lib/postfix/sbin/master", "-c", f"{folder}/conf", "-d"])
-for _ in range(250):
-    try:
-        socket.create_connection(("127.0.0.1", port)).close()
-        break
-    except OSError:
-        time.sleep(0.02)
-print(f"smtp listener on 127.0.0.1:{port}", file=sys.stderr, flush=True)
-master.wait()
-"""
+from benchmarks import report
+from benchmarks.report import number
+from benchmarks.servers import POSTFIX, Server, kumod, started
 
 SIZE = 1_048_576
 """Octets of a bulk message."""
@@ -233,58 +148,64 @@ def key_pair() -> Iterator[dict[str, str]]:
                 serialization.NoEncryption(),
             )
         )
-        Path(folder, "sink.lua").write_text(KUMOD_POLICY)
-        yield {
-            "BENCH_CERTIFICATE": str(certificate_path),
-            "BENCH_KEY": str(key_path),
-            "BENCH_POLICY": str(Path(folder, "sink.lua")),
-        }
+        yield {"BENCH_CERTIFICATE": str(certificate_path), "BENCH_KEY": str(key_path)}
 
 
-def measure(scenario: Scenario, server: Server) -> None:
-    """Take one sample of a server."""
-    before = server.cpu_seconds()
+def measure(scenario: Scenario, server: Server) -> float:
+    """Take one sample of a server: CPU milliseconds per 1000."""
+    before = server.settled_cpu_seconds()
     scenario.act(server.port, scenario.repetitions)
-    seconds = server.cpu_seconds() - before
-    server.samples.setdefault(scenario.name, []).append(seconds * 1_000_000 / scenario.repetitions)
+    return (server.settled_cpu_seconds() - before) * 1_000_000 / scenario.repetitions
 
 
-def table(servers: list[Server]) -> Iterator[str]:
-    """The results: CPU ms per 1000, and what a second of CPU is enough for."""
-    heads = [f"{server.name}{what}" for what in ("", ", per CPU second") for server in servers]
-    yield f"{'CPU ms per 1000':20}" + "".join(f"{head:>24}" for head in [*heads, "ratio"])
-    for scenario in SCENARIOS:
-        medians = [statistics.median(server.samples[scenario.name]) for server in servers]
-        cells = [f"{median:24.0f}" for median in medians]
-        cells += [f"{1_000_000 / median if median else float('inf'):24.0f}" for median in medians]
-        ratio = medians[0] / medians[-1] if medians[-1] else float("inf")
-        yield f"{scenario.name:20}{''.join(cells)}{ratio:24.2f}"
+def compare(rounds: int) -> dict[str, Any]:
+    """Measure both servers, by turns.
+
+    Returns:
+        What ``section`` makes a table of.
+    """
+    medians: dict[str, dict[str, float]] = {}
+    with key_pair() as environment:
+        os.environ.update(environment)
+        with started(kumod("kumod", "discard")) as ours, started(POSTFIX) as postfix:
+            servers = [ours, postfix]
+            for scenario in SCENARIOS:
+                samples: dict[str, list[float]] = {server.name: [] for server in servers}
+                for server in servers:
+                    scenario.act(server.port, 20)
+                for turn in range(rounds):
+                    for server in servers if turn % 2 == 0 else servers[::-1]:
+                        samples[server.name].append(measure(scenario, server))
+                medians[scenario.name] = {name: statistics.median(taken) for name, taken in samples.items()}
+    return {"machine": report.machine(), "rounds": rounds, "cpu_ms": medians}
+
+
+def section(results: dict[str, Any]) -> str:
+    """The table: CPU ms per 1000, and what a second of CPU is enough for."""
+    rows = []
+    for scenario, medians in results["cpu_ms"].items():
+        cells = [f"{number(cpu)} ({1_000_000 / cpu:.0f})" if cpu else "0" for cpu in medians.values()]
+        ours, theirs = medians.values()
+        rows.append([scenario, *cells, number(ours / theirs) if theirs else "-"])
+    heads = ["CPU ms per 1000 (a CPU second is enough for)", "kumod", "Postfix", "ratio"]
+    preface = (
+        f"{results['machine']}; client and servers on one processor; {results['rounds']} rounds, medians."
+    )
+    return f"{preface}\n\n{report.table(heads, rows)}"
 
 
 def main() -> None:
     """Run the comparison and print its table."""
     parser = argparse.ArgumentParser(description="CPU time of TLS in kumod and Postfix.")
     parser.add_argument("--rounds", type=int, default=5, help="samples of each server (default: %(default)s)")
+    report.add_options(parser)
     options = parser.parse_args()
-    if os.geteuid() != 0:
-        raise SystemExit("Postfix must be started by root")
-    os.environ["PATH"] += ":/usr/sbin"
+    if missing := POSTFIX.missing():
+        raise SystemExit(missing)
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # inherited by all that is started below
-    with key_pair() as environment:
-        os.environ.update(environment)
-        kumod_command = [sys.executable, "-m", "kumo", "--policy", environment["BENCH_POLICY"]]
-        with (
-            started("kumod", kumod_command) as kumod,
-            started("postfix", [sys.executable, "-c", POSTFIX]) as postfix,
-        ):
-            servers = [kumod, postfix]
-            for scenario in SCENARIOS:
-                for server in servers:
-                    scenario.act(server.port, 20)
-                for number in range(options.rounds):
-                    for server in servers if number % 2 == 0 else servers[::-1]:
-                        measure(scenario, server)
-            print("\n".join(table(servers)))
+    if not options.saved:
+        report.keep("tls", compare(options.rounds))
+    report.publish({"tls": section(report.saved("tls"))}, write=options.write)
 
 
 if __name__ == "__main__":

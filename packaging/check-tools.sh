@@ -1,6 +1,6 @@
 #!/bin/sh
 # Says plainly which tools a make target needs and this machine lacks, with the package that has them.
-# Usage: check-tools.sh build|test|bench PYTHON
+# Usage: check-tools.sh build|test|bench|instructions|soak PYTHON
 set -u
 purpose=$1
 python=$2
@@ -36,7 +36,14 @@ test)
   Net::SSLeay  (Debian package libnet-ssleay-perl): swaks speaks TLS with it"
     ;;
 bench)
-    need smtp-source postfix "the load of the loopback comparison"
+    need smtp-source postfix "the load of the comparison with other servers"
+    ;;
+instructions)
+    need valgrind valgrind "instructions are counted by its callgrind"
+    need setarch util-linux "addresses must be the same in each run"
+    ;;
+soak)
+    need zstd zstd "the soak reads the logs back with it"
     ;;
 esac
 

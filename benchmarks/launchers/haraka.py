@@ -1,0 +1,52 @@
+"""Haraka with nothing but its plugin that discards: no look-ups, no log below errors, one process.
+
+Run as a program that becomes Haraka, of which the folder that npm installed it into is its argument. It is
+configured in the folder KUMO_VAR.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from benchmarks.launchers.free_port import announce, free_port
+
+# Who may send to whom is asked of plugins: this one lets everybody, and keeps Haraka from asking the DNS.
+ACCEPT_ALL = """
+exports.hook_lookup_rdns = (next) => next(OK, 'localhost');
+exports.hook_rcpt = (next) => next(OK);
+"""
+
+
+def configure(package: Path, folder: Path, port: int) -> None:
+    """Write the configuration into an empty folder: Haraka's own, but for what is said here."""
+    config, plugins = folder / "config", folder / "plugins"
+    shutil.copytree(package / "config", config)
+    plugins.mkdir()
+    (config / "smtp.ini").write_text(f"listen=127.0.0.1:{port}\nnodes=0\n")
+    (config / "plugins").write_text("accept_all\nqueue/discard\n")
+    (config / "log.ini").write_text("[main]\nlevel=error\n")
+    (config / "me").write_text("localhost\n")
+    (config / "databytes").write_text("20971520\n")
+    (plugins / "accept_all.js").write_text(ACCEPT_ALL)
+
+
+def main() -> None:
+    """Announce it from a child, and become it."""
+    package = Path(sys.argv[1], "node_modules", "Haraka")
+    folder, port = Path(os.environ["KUMO_VAR"]), free_port()
+    configure(package, folder, port)
+    node = shutil.which("node")
+    if node is None:
+        raise SystemExit("node is not installed (Debian package nodejs)")
+    # The plugin asks for this before it throws mail away.
+    os.environ["YES_REALLY_DO_DISCARD"] = "1"
+    if os.fork() == 0:
+        announce(port)
+        os._exit(0)
+    os.execv(node, [node, str(package / "bin" / "haraka"), "-c", str(folder)])  # noqa: S606 - becomes it
+
+
+main()

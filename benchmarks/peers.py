@@ -1,0 +1,241 @@
+"""Compares ``kumod`` with other mail servers, all of them driven by Postfix's ``smtp-source``.
+
+``python -m benchmarks.peers``. The servers of a comparison run at the same time and are sent to in turn,
+so that a neighbour on the machine slows all of them; what counts is the ratio of their medians. CPU time
+is that of a server's whole process tree, in milliseconds per 1000 messages, with what it does after its
+reply; a server that does nothing costs nothing. Client and servers share one processor, as waking another
+one is charged to whoever writes, and on a virtual machine costs more than the servers do; ``--spread``
+lets all run on any.
+
+``kumod`` runs ``bench.lua``: four Lua events, trace fields, logs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from benchmarks import peer_tables, report
+from benchmarks.servers import (
+    AIOSMTPD,
+    HARAKA_SINK,
+    POSTFIX,
+    Kind,
+    Server,
+    find_postfix_tool,
+    install_haraka,
+    knows_workers,
+    kumod,
+    kumod_workers,
+    smtp_sink,
+    started,
+)
+
+SEND_TIMEOUT = 300.0
+"""Seconds that one run of ``smtp-source`` may take."""
+
+
+class Scenario(NamedTuple):
+    """One kind of traffic.
+
+    Args:
+        name: as printed.
+        size: octets of each message.
+        messages: messages of one run.
+        sessions: connections at a time.
+        reuses: whether a connection takes more than one message.
+    """
+
+    name: str
+    size: int
+    messages: int
+    sessions: int = 10
+    reuses: bool = True
+
+
+SCENARIOS = (
+    Scenario("2k-new", 2048, 1000, reuses=False),
+    Scenario("2k", 2048, 1500),
+    Scenario("100k", 102_400, 300),
+    Scenario("1m", 1_048_576, 60),
+)
+"""No more messages than a median needs: what is spooled is removed afterwards, and to remove a file from a
+disk mounted with ``discard`` took 5 ms.
+"""
+
+DURABLE = (Scenario("2k", 2048, 2000, 20), Scenario("100k", 102_400, 500, 20))
+
+
+class Sample(NamedTuple):
+    """What one run cost.
+
+    Args:
+        cpu_ms: CPU milliseconds per 1000 messages.
+        rate: messages a second that the client saw.
+    """
+
+    cpu_ms: float
+    rate: float
+
+
+class Comparison(NamedTuple):
+    """Servers that are compared with each other.
+
+    Args:
+        name: as chosen on the command line, and of the results that are kept.
+        servers: makes them; those that are missing are left out.
+        scenarios: what is sent to them.
+        is_spread: whether it needs all processors, whatever the others run on.
+    """
+
+    name: str
+    servers: Callable[[], list[Kind]]
+    scenarios: Sequence[Scenario]
+    is_spread: bool = False
+
+
+COMPARISONS = (
+    Comparison(
+        "servers",
+        lambda: [
+            kumod("kumod", "discard"),
+            kumod("kumod, spooled", "keep"),
+            kumod("kumod, flush", "keep", BENCH_FLUSH="1"),
+            smtp_sink(),
+            AIOSMTPD,
+            HARAKA_SINK,
+            POSTFIX,
+        ],
+        SCENARIOS,
+    ),
+    Comparison("durable", lambda: [kumod("kumod, flush", "keep", BENCH_FLUSH="1"), POSTFIX], DURABLE),
+    Comparison(
+        "delivered",
+        lambda: [kumod("kumod, delivered", "deliver"), POSTFIX],
+        (Scenario("100k", 102_400, 300),),
+    ),
+    Comparison(
+        "events",
+        lambda: [kumod("kumod", "discard"), kumod("kumod, one event", "discard", BENCH_EVENTS="0")],
+        SCENARIOS[:2],
+    ),
+    Comparison(
+        "workers",
+        lambda: [kumod_workers(1), *([kumod_workers(2)] if knows_workers() else [])],
+        (Scenario("2k-new", 2048, 6000, 20, reuses=False), Scenario("2k", 2048, 20_000, 20)),
+        is_spread=True,
+    ),
+)
+
+
+def send(scenario: Scenario, server: Server, messages: int) -> None:
+    """Send messages and wait for all their replies."""
+    command = [find_postfix_tool("smtp-source"), "-s", str(scenario.sessions), "-m", str(messages)]
+    command += ["-l", str(scenario.size), *(["-d"] if scenario.reuses else [])]
+    command += ["-f", "sender@example.com", "-t", "recipient@example.org", f"127.0.0.1:{server.port}"]
+    subprocess.run(command, check=True, timeout=SEND_TIMEOUT)
+
+
+def measure(scenario: Scenario, server: Server) -> Sample:
+    """Take one sample of a server."""
+    before = server.settled_cpu_seconds()
+    begin = time.perf_counter()
+    send(scenario, server, scenario.messages)
+    seconds = time.perf_counter() - begin
+    used = server.settled_cpu_seconds() - before
+    return Sample(used * 1_000_000 / scenario.messages, scenario.messages / seconds)
+
+
+def run(kinds: list[Kind], scenario: Scenario, rounds: int) -> dict[str, Any]:
+    """Measure all servers in one scenario, by turns; they start with empty spools.
+
+    Returns:
+        The medians, by the names of the servers.
+    """
+    samples: dict[str, list[Sample]] = {kind.name: [] for kind in kinds}
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(started(kind)) for kind in kinds]
+        for server in servers:
+            send(scenario, server, max(scenario.messages // 10, scenario.sessions))
+        for number in range(rounds):
+            # Whoever comes first finds the caches as the other one left them: take turns in that as well.
+            for server in servers if number % 2 == 0 else servers[::-1]:
+                samples[server.name].append(measure(scenario, server))
+    return {
+        name: {
+            "cpu_ms": statistics.median(sample.cpu_ms for sample in taken),
+            "rate": statistics.median(sample.rate for sample in taken),
+            "samples": taken,
+        }
+        for name, taken in samples.items()
+    }
+
+
+def compare(comparison: Comparison, options: argparse.Namespace) -> dict[str, Any]:
+    """Make one comparison; what it has not got is told."""
+    kinds = comparison.servers()
+    missing = {kind.name: kind.missing() for kind in kinds}
+    for name, what in missing.items():
+        if what:
+            print(f"left out, {name}: {what}")
+    kinds = [kind for kind in kinds if not missing[kind.name]]
+    is_spread = options.spread or comparison.is_spread
+    everything = os.sched_getaffinity(0)
+    if not is_spread:
+        os.sched_setaffinity(0, {max(everything)})  # inherited by all that is started
+    scenarios = {}
+    try:
+        for scenario in comparison.scenarios:
+            if not options.scenario or scenario.name in options.scenario:
+                messages = max(int(scenario.messages * options.scale), scenario.sessions)
+                scenarios[scenario.name] = run(kinds, scenario._replace(messages=messages), options.rounds)
+    finally:
+        os.sched_setaffinity(0, everything)
+    return {
+        "machine": report.machine(),
+        "rounds": options.rounds,
+        "is_spread": is_spread,
+        "scenarios": scenarios,
+    }
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="CPU time per message of kumod and other mail servers.")
+    parser.add_argument("--rounds", type=int, default=5, help="samples of each server (default: %(default)s)")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor on the number of messages")
+    parser.add_argument(
+        "--scenario", action="append", choices=[scenario.name for scenario in SCENARIOS], help="default: all"
+    )
+    names = [comparison.name for comparison in COMPARISONS]
+    parser.add_argument("--only", action="append", choices=names, help="a comparison (default: all)")
+    parser.add_argument("--spread", action="store_true", help="client and servers on any processor")
+    parser.add_argument("--install-haraka", action="store_true", help="install Haraka with npm, and go on")
+    report.add_options(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the comparisons and print their tables."""
+    options = parse_arguments()
+    if options.install_haraka:
+        install_haraka()
+    results = {}
+    for comparison in COMPARISONS:
+        if options.only and comparison.name not in options.only:
+            continue
+        kept_as = f"{comparison.name} spread" if options.spread else comparison.name
+        if not options.saved:
+            report.keep(kept_as, compare(comparison, options))
+        results[kept_as] = report.saved(kept_as)
+    report.publish(peer_tables.sections(results), write=options.write)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""The gate's judgement of instruction counts."""
+
+from __future__ import annotations
+
+import json
+
+from benchmarks import instructions
+from benchmarks.instructions import Difference, differences, judge
+from benchmarks.kernels import KERNELS
+
+OLD = {"scan a": 1000, "fix d": 2000, "stuff f": 3000}
+
+
+def test_what_is_the_same_passes() -> None:
+    lines, passes = judge(OLD, dict(OLD))
+    assert passes
+    assert lines == ["3 counts, each as in the baseline"]
+
+
+def test_three_percent_more_pass_and_a_digit_beyond_fails_by_name() -> None:
+    assert judge(OLD, OLD | {"scan a": 1030})[1]
+    lines, passes = judge(OLD, OLD | {"scan a": 1031})
+    assert not passes
+    assert lines[0] == "over +3%: scan a: 1000 -> 1031 instructions (+3.1%)"
+
+
+def test_less_passes_and_is_told() -> None:
+    lines, passes = judge(OLD, OLD | {"fix d": 1000})
+    assert passes
+    assert "fix d: 2000 -> 1000 instructions (-50.0%)" in lines[0]
+
+
+def test_a_kernel_that_the_baseline_lacks_fails() -> None:
+    lines, passes = judge(OLD, OLD | {"new": 1})
+    assert not passes
+    assert "not in the baseline: new" in lines[0]
+    assert "--update" in lines[0]
+
+
+def test_an_unknown_toolchain_is_told_and_passes() -> None:
+    lines, passes = judge(None, OLD)
+    assert passes
+    assert "no baseline for this toolchain" in lines[0]
+    assert "--update" in lines[0]
+
+
+def test_differences_have_the_worst_first() -> None:
+    found = differences(OLD, {"scan a": 1100, "fix d": 4000, "stuff f": 3000, "new": 5})
+    assert found == [Difference("fix d", 2000, 4000), Difference("scan a", 1000, 1100)]
+
+
+def test_the_baseline_has_every_kernel() -> None:
+    for counts in json.loads(instructions.BASELINE.read_text()).values():
+        assert {name.split()[0] for name in counts} == {*KERNELS, "parse_command"}
+        assert {name.split()[-1] for name in counts} <= {"baseline", "avx2"}
