@@ -30,9 +30,8 @@ $(VENV)/.installed: pyproject.toml setup.py
 	touch $@
 
 # Of kumo, more is looked at than is compiled (setup.py lists that): what did not change is not compiled again.
-COMPILED = kumo_core/*.pyx kumo_core/*.pxd kumo_core/*.h kumo/*.py kumo/*.pxd \
-	kumo/smtp/*.py kumo/smtp/*.pxd kumo/message/*.py kumo/message/*.pxd kumo/reception/*.py kumo/reception/*.pxd \
-	kumo/listener/*.py kumo/listener/*.pxd
+ROOMS = kumo kumo/listener kumo/logs kumo/message kumo/reception kumo/smtp
+COMPILED = kumo_core/*.pyx kumo_core/*.pxd kumo_core/*.h $(foreach room,$(ROOMS),$(room)/*.py $(room)/*.pxd)
 
 $(VENV)/.built: $(VENV)/.installed setup.py $(wildcard $(COMPILED))
 	$(BIN)/python setup.py --quiet build_ext --inplace

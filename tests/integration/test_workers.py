@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from kumo.spool import list_spool
+
 from .daemon import PATIENCE, STARTED, Kumod, run_kumod
 from .load import RECIPIENTS, Load, whole_contents
 from .test_durability import DELIVER, deliver_all, listed_ids, set_policy
@@ -112,8 +114,7 @@ class Workers(Kumod):
 
     def kept_in(self, number: int) -> int:
         """Messages in a worker's shard."""
-        shard = self.folder / "spool" / "meta" / "workers" / str(number) / "data"
-        return sum(path.is_file() for path in shard.rglob("*"))
+        return len(list(list_spool(self.folder / "spool" / "meta" / "workers" / str(number))))
 
 
 def is_running(pid: int) -> bool:
