@@ -48,6 +48,12 @@ COMPILED_PYTHON = (
     "kumo.smtp.reply",
     "kumo.smtp.reply_queue",
     "kumo.smtp.server_session",
+    "kumo.spool.journal",
+    "kumo.spool.journal_group",
+    "kumo.spool.requests",
+    "kumo.spool.segment",
+    "kumo.spool.stored_envelope",
+    "kumo.spool.writer",
 )
 
 HEADERS = [

@@ -369,7 +369,9 @@ class EsmtpConnection(ChangingConnection):
             if answer is None:
                 session.accept()
             elif is_awaitable(answer):
-                self._verdict = verdict = asyncio.ensure_future(answer)
+                # Nearly always it is one already; ``ensure_future`` takes five calls to find that out.
+                verdict = answer if isinstance(answer, asyncio.Future) else asyncio.ensure_future(answer)
+                self._verdict = verdict
                 verdict.add_done_callback(self._decided)
             else:
                 session.accept(answer)

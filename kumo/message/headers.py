@@ -106,17 +106,17 @@ def named_fields(content: bytes, names: tuple[str, ...]) -> list[HeaderField]:
 
     A tenth of the price of ``header_fields``.
     """
-    return list(islice(_matching(content, _pattern(names)), _FIELD_LIMIT))
+    return list(islice(_matching(content, names), _FIELD_LIMIT))
 
 
 def x_fields(content: bytes, limit: int) -> list[HeaderField]:
     """List the fields whose names begin with ``X-`` or ``x-`` in their order, ``limit`` at most."""
-    return list(islice(_matching(content, _pattern(None)), limit))
+    return list(islice(_matching(content, None), limit))
 
 
 def first_field(content: bytes, name: str) -> HeaderField | None:
     """The first field of that name (case does not count), None when there is none."""
-    return next(_matching(content, _pattern((name,))), None)
+    return next(_matching(content, (name,)), None)
 
 
 def first_value(content: bytes, name: str) -> str | None:
@@ -127,7 +127,7 @@ def first_value(content: bytes, name: str) -> str | None:
 
 def all_values(content: bytes, name: str) -> list[str]:
     """The values of the fields of that name (case does not count), 10 000 at most; see ``field_values``."""
-    return field_values(islice(_matching(content, _pattern((name,))), _FIELD_LIMIT))
+    return field_values(islice(_matching(content, (name,)), _FIELD_LIMIT))
 
 
 def all_headers(content: bytes) -> list[tuple[str, str]]:
@@ -221,7 +221,7 @@ def x_headers(content: bytes, names: Sequence[str] | None = None) -> dict[str, s
         Values by field name in lower case with ``_`` for ``-``; the last field of a name wins. 10 000
         fields at most; see ``field_values``.
     """
-    fields = list(islice(_matching(content, _pattern(_names(names))), _FIELD_LIMIT))
+    fields = list(islice(_matching(content, _names(names)), _FIELD_LIMIT))
     keys = [field.name.lower().replace("-", "_") for field in fields]
     return dict(zip(keys, field_values(fields), strict=True))
 
@@ -253,15 +253,32 @@ def _scan(content: bytes) -> Iterator[HeaderField]:
         start = end
 
 
-def _matching(content: bytes, pattern: re.Pattern[bytes]) -> Iterator[HeaderField]:
+def _matching(content: bytes, names: tuple[str, ...] | None) -> Iterator[HeaderField]:
     # One search instead of a walk over every field: look-ups by name are what policies do all day.
     section_end = header_section_end(content)
-    for found in pattern.finditer(content, 0, section_end):
-        start = found.start()
-        match = _FIELD_END.search(content, start, section_end)
-        end = match.end() if match else section_end
-        raw = _without_line_end(content[found.end() : end])
-        yield HeaderField(found[1].decode("ascii"), raw, start, end)
+    first, others = _searches(names)
+    found = first.match(content, 0, section_end)
+    if found is not None:
+        yield _field_at(content, found, section_end)
+    for found in others.finditer(content, 0, section_end):
+        yield _field_at(content, found, section_end)
+
+
+def _field_at(content: bytes, found: re.Match[bytes], section_end: int) -> HeaderField:
+    start = found.start(1)
+    match = _FIELD_END.search(content, start, section_end)
+    end = match.end() if match else section_end
+    return HeaderField(found[1].decode("ascii"), _without_line_end(content[found.end() : end]), start, end)
+
+
+@lru_cache(maxsize=256)
+def _searches(names: tuple[str, ...] | None) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """Match the first line of a section, and the later ones.
+
+    An LF to begin with is found by a search for that octet, a line's beginning by trying at each.
+    """
+    name_and_colon = _pattern(names).pattern.removeprefix(b"^")
+    return re.compile(name_and_colon, re.IGNORECASE), re.compile(b"\n" + name_and_colon, re.IGNORECASE)
 
 
 @lru_cache(maxsize=256)

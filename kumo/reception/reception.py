@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from kumo.errors import PolicyError, Rejection
@@ -33,6 +34,8 @@ from kumo.reception.split import batches
 from kumo.reception.steps import SLICE, Stage, Steps, TimedOut, Wait, others_turn
 from kumo.reception.verdict import DROPPED, RELAYED, ReportReader, Verdict
 from kumo.smtp import ContentReceived, Reply
+
+_STORE = Stage.STORE
 
 RELAYING_NOT_PERMITTED = Reply(550, "5.7.1 relaying not permitted")
 
@@ -101,6 +104,8 @@ class Reception:
             return _reply_of(end)
         except TimedOut as timeout:
             return timeout.reply
+        if wait.stage is _STORE and isinstance(wait.awaitable, asyncio.Future):
+            return self._when_stored(steps, wait.awaitable, limit)
         return self._finish(steps, wait, limit)
 
     def hurry(self) -> None:
@@ -112,6 +117,39 @@ class Reception:
         self._is_hurried = True
         for scope in self._waits:
             scope.reschedule(0.0)
+
+    def _when_stored(
+        self, steps: Steps[Reply], stored: asyncio.Future[Any], limit: float
+    ) -> asyncio.Future[Reply]:
+        """Go on with the steps when their messages are stored; a task would cost as much as storing them."""
+        reply: asyncio.Future[Reply] = stored.get_loop().create_future()
+        stored.add_done_callback(partial(self._go_on, steps, reply, limit))
+        return reply
+
+    def _go_on(
+        self, steps: Steps[Reply], reply: asyncio.Future[Reply], limit: float, stored: asyncio.Future[Any]
+    ) -> None:
+        if reply.cancelled():
+            steps.close()
+            return
+        try:
+            if stored.cancelled():
+                wait = steps.throw(asyncio.CancelledError())
+            else:
+                error = stored.exception()
+                wait = steps.send(stored.result()) if error is None else steps.throw(error)
+        except StopIteration as end:
+            reply.set_result(end.value)
+        except asyncio.CancelledError:
+            reply.cancel()
+        except TimedOut as timeout:
+            reply.set_result(timeout.reply)
+        except Exception as error:  # noqa: BLE001 - the listener's to judge
+            reply.set_exception(error)
+        else:
+            # Seldom: others' turn, a full log, a message to be taken back.
+            rest = asyncio.ensure_future(self._finish(steps, wait, limit))
+            rest.add_done_callback(partial(_pass_on, reply))
 
     async def _finish(self, steps: Steps[Reply], wait: Wait, limit: float) -> Reply:
         """Drive the steps from their first real wait to the end, each bounded by the one deadline."""
@@ -302,6 +340,18 @@ def _is_taken(verdicts: Sequence[Verdict], queues: Sequence[str]) -> bool:
     return any(
         verdict.is_taken or queue == NULL_QUEUE for verdict, queue in zip(verdicts, queues, strict=True)
     )
+
+
+def _pass_on(reply: asyncio.Future[Reply], rest: asyncio.Task[Reply]) -> None:
+    error = asyncio.CancelledError() if rest.cancelled() else rest.exception()
+    if reply.cancelled():
+        return
+    if error is None:
+        reply.set_result(rest.result())
+    elif isinstance(error, asyncio.CancelledError):
+        reply.cancel()
+    else:
+        reply.set_exception(error)
 
 
 def _reply_of(end: StopIteration) -> Reply:

@@ -105,7 +105,8 @@ class World:
             for message in messages:
                 self.stored[message.id] = (b"".join(message.segments), dict(message.meta))
 
-        return store()
+        # As the spool does: a future, no coroutine.
+        return asyncio.ensure_future(store())
 
     def remove(self, messages: Sequence[Message]) -> Awaitable[None]:
         async def remove() -> None:
@@ -113,7 +114,7 @@ class World:
             for message in messages:
                 self.stored.pop(message.id, None)
 
-        return remove()
+        return asyncio.ensure_future(remove())
 
     def log_reception(self, message: Message, connection: Connection, queue: str, **report: Any) -> Any:
         self.records.append(report)
