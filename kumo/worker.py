@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 
+from kumo.allocation import keep_freed_memory
 from kumo.cli import loop_factory
 from kumo.errors import KumoError
 from kumo.logs import DiagnosticsFormat, configure_diagnostics
@@ -47,6 +48,7 @@ def main(descriptor: int) -> int:
             assignment.diag_log_dir,
             worker,
         )
+        keep_freed_memory()
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(_serve(assignment, link))
     except (KumoError, OSError, ValueError) as error:
