@@ -1,7 +1,7 @@
 """How the C library keeps the memory that large messages come and go in.
 
-By itself it gives the pages of each large content back to the system and asks for fresh ones at the next, which
-the kernel has to clear: a fifth of the time of a 1 MiB message. Called by the commands before they serve.
+By itself it gives the pages of each large content back to the system and asks for fresh ones at the next,
+which the kernel has to clear: a fifth of a 1 MiB message's time. Called by the commands before they serve.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LARGEST_IN_HEAP = 32 * 1024 * 1024
 def keep_freed_memory() -> bool:
     """Let large pieces of memory be used again instead of being given back at once.
 
-    CPU time of a 1 MiB message, medians of interleaved runs: 0.70 to 0.89 of what it was; of smaller ones the same.
+    CPU time of a 1 MiB message, medians of interleaved runs: 0.70 to 0.89 of what it was.
 
     Returns:
         Whether the C library can be told so; others than glibc cannot, and go on as they are.
