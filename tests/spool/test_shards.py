@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kumo.config import SpoolKind
 from kumo.errors import SpoolError, SpoolLocked
 from kumo.message import Message
 from kumo.spool import (
@@ -26,12 +27,17 @@ Open = Callable[[int, int], Awaitable[Opened]]
 
 
 @pytest.fixture
-async def open_part(tmp_path: Path) -> AsyncIterator[Open]:
+def kind() -> SpoolKind:
+    return SpoolKind.LOCAL_DISK
+
+
+@pytest.fixture
+async def open_part(tmp_path: Path, kind: SpoolKind) -> AsyncIterator[Open]:
     """Opens the part of a worker among several, or all where there is one; closed in the end."""
     async with AsyncExitStack() as stack:
 
         async def opened(number: int, count: int) -> Opened:
-            data, meta = configs(tmp_path)
+            data, meta = configs(tmp_path, kind=kind)
             if count == 1:
                 spool: Opened = await open_single(data, meta)
             else:
@@ -64,6 +70,7 @@ async def test_without_shards_a_spool_is_a_spool(open_part: Open, tmp_path: Path
     assert shard_roots(str(tmp_path / "meta")) == shard_roots(str(tmp_path / "data")) == []
 
 
+@pytest.mark.parametrize("kind", SpoolKind)
 @pytest.mark.parametrize(
     "counts", [(1, 2, 1), (1, 3, 2, 1), (3, 1), (4, 3, 2), (2, 4), (2, 2), (5, 2, 3, 1), (9, 4, 1)]
 )
