@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kumo._version import KUMOMTA_VERSION, __version__
-from kumo.allocation import keep_freed_memory
 from kumo.errors import KumoError
 from kumo.logs import DiagnosticsFormat, configure_diagnostics
 from kumo.parent import Parent
@@ -138,7 +137,6 @@ def _serve(options: argparse.Namespace) -> int:
     elif not os.access(os.__file__, os.R_OK):
         folder = Path(os.__file__).parent
         _log.warning("this user may not read %s: whatever is loaded from there later will fail", folder)
-    keep_freed_memory()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         notifier = ServiceNotifier()
         if options.workers == 1:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import enum
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
+from hashlib import blake2s
 from typing import NamedTuple
 
 ESMTP_LISTENER = "esmtp_listener"
@@ -23,6 +24,21 @@ TOTAL = "total"
 """Value of the label ``service`` of ``smtp_server_rejections`` for all listeners together."""
 
 _LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+
+_LONGEST_LABEL = 1024
+
+
+def label_value(text: str) -> str:
+    """A label's value as it can be scraped: UTF-8 of bounded length. Queue names are policy's or a peer's."""
+    if text.isascii() and len(text) <= _LONGEST_LABEL:
+        return text
+    octets = text.encode("utf-8", "backslashreplace")
+    if len(octets) <= _LONGEST_LABEL:
+        return octets.decode()
+    # Two long names that begin alike must not become one series.
+    mark = blake2s(octets, digest_size=8).hexdigest()
+    return f"{octets[: _LONGEST_LABEL - 32].decode('utf-8', 'ignore')}...{mark}"
 
 
 class MetricKind(enum.Enum):
@@ -111,7 +127,7 @@ class Series(dict[str, float]):
     def family(self) -> Family:
         """All series now."""
         values = self if self._read is None else self._read()
-        samples = [Sample("", {self.label: key}, value) for key, value in values.items()]
+        samples = [Sample("", {self.label: label_value(key)}, value) for key, value in values.items()]
         return Family(self.name, self.kind, self.documentation, samples)
 
 
@@ -200,7 +216,7 @@ class HistogramSeries(dict[str, Distribution]):
 
     def family(self) -> Family:
         """All distributions now."""
-        samples = [line for key, one in self.items() for line in one.samples({self.label: key})]
+        samples = [line for key, one in self.items() for line in one.samples({self.label: label_value(key)})]
         return Family(self.name, MetricKind.HISTOGRAM, self.documentation, samples)
 
 
@@ -268,7 +284,7 @@ class Metrics:
     def _add_resources(self) -> None:
         self.message_count = Number("message_count", MetricKind.GAUGE, "Messages in the queues.")
         self.memory_usage = Number(
-            "memory_usage", MetricKind.GAUGE, "Octets of memory that this process uses."
+            "memory_usage", MetricKind.GAUGE, "Octets of memory that this daemon uses."
         )
         self.memory_limit = Number(
             "memory_limit", MetricKind.GAUGE, "Octets of memory above which new sessions are refused."

@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 
-from kumo.allocation import keep_freed_memory
 from kumo.cli import loop_factory
 from kumo.errors import KumoError
 from kumo.logs import DiagnosticsFormat, configure_diagnostics
@@ -31,7 +30,8 @@ def main(descriptor: int) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         # A terminal or a service manager may send them to all processes; before it serves, a worker goes by
         # what the parent says.
-        signal.signal(number, signal.SIG_IGN)
+        # Not SIG_IGN, which what a policy starts would inherit.
+        signal.signal(number, lambda *_: None)
     link = ParentLink(descriptor)
     try:
         assignment = link.receive_assignment()
@@ -48,7 +48,6 @@ def main(descriptor: int) -> int:
             assignment.diag_log_dir,
             worker,
         )
-        keep_freed_memory()
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(_serve(assignment, link))
     except (KumoError, OSError, ValueError) as error:

@@ -23,7 +23,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("kumo.reception",),
     ("kumo.listener", "kumo.http", "kumo.service", "kumo.workers"),
     (
-        "kumo.allocation",
         "kumo.server",
         "kumo.parent",
         "kumo.worker",

@@ -7,7 +7,17 @@ import sys
 
 import pytest
 
-from kumo.metrics import Distribution, Family, HistogramSeries, MetricKind, Metrics, Number, Sample, Series
+from kumo.metrics import (
+    Distribution,
+    Family,
+    HistogramSeries,
+    MetricKind,
+    Metrics,
+    Number,
+    Sample,
+    Series,
+    label_value,
+)
 
 NAMES = {
     "connection_count",
@@ -139,3 +149,23 @@ def test_counting_needs_no_prometheus_client() -> None:
     program = f"import sys, kumo.metrics, kumo.http; print(sorted({heavy} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("t@example.org", "t@example.org"),
+        ("t\udce9@example.org", "t\\udce9@example.org"),
+        ("é@example.org", "é@example.org"),
+        ("x" * 1024, "x" * 1024),
+    ],
+)
+def test_what_policy_and_peers_name_can_be_scraped(text: str, shown: str) -> None:
+    assert label_value(text) == shown
+
+
+def test_long_names_stay_apart_and_have_a_bound() -> None:
+    names = [letter * 5_000_000 + end for letter in ("x", "é") for end in "12"]
+    shown = [label_value(name) for name in names]
+    assert len(set(shown)) == 4
+    assert max(len(text.encode()) for text in shown) <= 1024

@@ -297,7 +297,8 @@ class Dialogue:
             self._out.send(replies.TOO_MANY_MESSAGES, line.decode())
             return None
         try:
-            sender = envelope_address(command.path)
+            # The core gives MAIL and RCPT a path, or refuses them.
+            sender = envelope_address(command.path)  # type: ignore[arg-type]
         except ValueError:
             self.refuse_command(replies.BAD_SENDER, line)
             return None
@@ -314,7 +315,7 @@ class Dialogue:
     def _rcpt(self, command: Command, line: bytes) -> RecipientReceived | None:
         transaction = self._open_transaction()
         try:
-            recipient = envelope_address(command.path)
+            recipient = envelope_address(command.path)  # type: ignore[arg-type]
         except ValueError:
             self.refuse_command(replies.BAD_RECIPIENT, line)
             return None

@@ -27,3 +27,6 @@ MAX_LABEL_LENGTH: Final = 63
 
 MAX_DOMAIN_LENGTH: Final = 255
 """Octets of a domain; RFC 1035 §2.3.4."""
+
+MAX_KEPT_ADDRESS: Final = 320
+"""Characters of the longest address that is remembered; RFC 5321 §4.5.3.1 has 64 and 255 octets."""

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import idna
 
-from kumo.smtp.limits import MAX_DOMAIN_LENGTH, MAX_LABEL_LENGTH
+from kumo.smtp.limits import MAX_DOMAIN_LENGTH, MAX_KEPT_ADDRESS, MAX_LABEL_LENGTH
 from kumo_core.command import Path, parse_path
 
 
@@ -61,18 +61,26 @@ NULL_REVERSE_PATH = EnvelopeAddress("", "")
 POSTMASTER = EnvelopeAddress("Postmaster", "")
 
 
-@lru_cache(maxsize=4096)
 def envelope_address(path: Path) -> EnvelopeAddress:
     """Normalise a path that the core parsed.
 
     Raises:
         ValueError: the domain is not a name that DNS could hold.
     """
+    # Longer ones are not kept: the line's limit may be large, and the peer fills it.
+    is_short = len(path.local_part) + len(path.domain) < MAX_KEPT_ADDRESS
+    return _kept_envelope_address(path) if is_short else _envelope_address(path)
+
+
+def _envelope_address(path: Path) -> EnvelopeAddress:
     if not path.domain:
         return POSTMASTER if path.local_part else NULL_REVERSE_PATH
     if path.is_literal:
         return EnvelopeAddress(path.local_part, path.domain)
     return EnvelopeAddress(path.local_part, normalise_domain(path.domain))
+
+
+_kept_envelope_address = lru_cache(maxsize=4096)(_envelope_address)
 
 
 def parse_envelope_address(text: str) -> EnvelopeAddress:
@@ -91,7 +99,6 @@ def parse_envelope_address(text: str) -> EnvelopeAddress:
     return envelope_address(parse_path(text.encode()))
 
 
-@lru_cache(maxsize=4096)
 def normalise_domain(domain: str) -> str:
     """Lower-case a domain and turn its U-labels into A-labels.
 
@@ -103,6 +110,12 @@ def normalise_domain(domain: str) -> str:
 
     Source: UTS #46 §4, non-transitional, with the host name rules for ASCII.
     """
+    # No A-label is shorter than its U-label. So what is kept has a bound, whatever the peer's line has.
+    return _normalise_domain(domain if len(domain) <= MAX_DOMAIN_LENGTH else "")
+
+
+@lru_cache(maxsize=4096)
+def _normalise_domain(domain: str) -> str:
     if not domain.isascii():
         name = _to_ascii(domain)
     elif "_" in domain:

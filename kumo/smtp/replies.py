@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+from kumo.smtp.limits import MAX_KEPT_ADDRESS
 from kumo.smtp.reply import Reply
 from kumo_core.errors import Fault
 
@@ -77,10 +78,17 @@ def helo_accepted(domain: str) -> Reply:
     return Reply(250, f"Hello {domain}!")
 
 
-@lru_cache(maxsize=_KEPT)
 def address_accepted(email: str) -> Reply:
     """The answer to MAIL and RCPT; ``email`` is empty for the null reverse-path."""
+    # A peer chooses how long an address is, as far as the line's limit: what is kept of it must have a bound.
+    return _kept_address_accepted(email) if len(email) <= MAX_KEPT_ADDRESS else _address_accepted(email)
+
+
+def _address_accepted(email: str) -> Reply:
     return Reply(250, f"OK <{email}>")
+
+
+_kept_address_accepted = lru_cache(maxsize=_KEPT)(_address_accepted)
 
 
 def mechanism_not_supported(mechanism: str) -> Reply:

@@ -9,6 +9,7 @@ cdef class _Batch:
     cdef public object bases
     cdef public object detached
     cdef public object failed
+    cdef public object lost
     cdef public object too_long
     cdef public object written
 
@@ -20,6 +21,7 @@ cdef class Journal:
     cdef public object _files
     cdef public object _flush
     cdef public object _index
+    cdef public object _is_named
     cdef public object _numbers
     cdef public object _set_aside
     cdef public object _spares

@@ -48,7 +48,7 @@ class Location:
 class _Batch:
     """What one call of ``append`` has written so far."""
 
-    __slots__ = ("bases", "detached", "failed", "too_long", "written")
+    __slots__ = ("bases", "detached", "failed", "lost", "too_long", "written")
 
     def __init__(self) -> None:
         self.bases: dict[Segment, int] = {}
@@ -57,6 +57,8 @@ class _Batch:
         """Segments that take no further groups; what becomes of them depends on what the batch left there."""
         self.failed: list[tuple[Segment, Record]] = []
         """What must not be found by a later run, though it may have been written."""
+        self.lost: OSError | None = None
+        """What a sync said on the way, of a segment that may hold what was written before."""
         self.too_long: list[StoreRequest] = []
         self.written: list[tuple[StoreRequest, Segment, list[Record]]] = []
 
@@ -78,6 +80,7 @@ class Journal:
         "_files",
         "_flush",
         "_index",
+        "_is_named",
         "_numbers",
         "_set_aside",
         "_spares",
@@ -96,6 +99,8 @@ class Journal:
         self._set_aside = set_aside
         self._flush = flush
         self._index: dict[str, Location] = {}
+        self._is_named = False
+        """Whether the folder's own name is known to be durable."""
         self._active: Segment | None = None
         self._closed: list[Segment] = []
         """Full ones that hold wanted messages, the oldest first."""
@@ -132,7 +137,11 @@ class Journal:
         for segment in found:
             for spool_id, record in list(segment.live.items()):
                 self._point(spool_id, Location(segment, record))
-        self._numbers = itertools.count(max((segment.number for segment in found), default=0) + 1)
+        numbers = [segment.number for segment in found]
+        if self._files.exists(self._directory):
+            # Where a header is damaged, or a file could not be set aside, its name is still taken.
+            numbers += [int(name) for name, _ in self._files.scan(self._directory) if name.isdecimal()]
+        self._numbers = itertools.count(max(numbers, default=0) + 1)
         for spool_id in [spool_id for spool_id in self._index if is_filed(spool_id)]:
             self.forget(spool_id)
         for segment in found:
@@ -203,18 +212,21 @@ class Journal:
         return error.errno == errno.EFBIG and bool(batch.detached) and batch.detached[-1].end > 0
 
     def _sync(self, batch: _Batch) -> bool:
+        error: Exception | None = batch.lost
         try:
-            for segment in batch.bases:
+            for segment in batch.bases if error is None else ():
                 self._files.sync_file(segment.descriptor)
-        except Exception as error:  # noqa: BLE001 - of whatever kind, nothing is known to be durable
-            # The kernel reports a lost write once; to sync again would be told that all is well.
-            batch.failed += [(segment, record) for _, segment, records in batch.written for record in records]
-            for segment, base in batch.bases.items():
-                self._cut_off(segment, base, batch, is_sound=False)
-            for request, _, _ in batch.written:
-                request.fail(error)
-            return False
-        return True
+        except Exception as failure:  # noqa: BLE001 - of whatever kind, nothing is known to be durable
+            error = failure
+        if error is None:
+            return True
+        # The kernel reports a lost write once; to sync again would be told that all is well.
+        batch.failed += [(segment, record) for _, segment, records in batch.written for record in records]
+        for segment, base in batch.bases.items():
+            self._cut_off(segment, base, batch, is_sound=False)
+        for request, _, _ in batch.written:
+            request.fail(error)
+        return False
 
     def _cut_off(self, segment: Segment, base: int, batch: _Batch, *, is_sound: bool) -> None:
         """Take back what was written from ``base`` on, which nobody was promised."""
@@ -230,8 +242,10 @@ class Journal:
                     with contextlib.suppress(OSError):
                         self._files.write_at(segment.descriptor, (VOID,), record.state_offset)
         if self._flush and not is_sound:
-            with contextlib.suppress(OSError):
+            try:
                 self._files.sync_file(segment.descriptor)
+            except OSError as error:
+                batch.lost = batch.lost or error
         if not is_sound:
             segment.is_sound = False
             if segment is self._active:
@@ -292,8 +306,10 @@ class Journal:
         files = self._files
         if not files.exists(self._directory):
             files.make_directory(self._directory)
-            if self._flush:
-                files.sync_directory(self._directory[: self._directory.rindex("/")])
+            self._is_named = False
+        if self._flush and not self._is_named:
+            files.sync_directory(self._directory[: self._directory.rindex("/")])
+            self._is_named = True
         path = f"{self._directory}/{next(self._numbers):08}"
         descriptor = files.create(path)
         segment = Segment(path, descriptor, files.identity(descriptor))

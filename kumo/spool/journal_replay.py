@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from kumo.spool.file_operations import EntryKind, FileOperations
 from kumo.spool.journal_group import (
     HEADER_OCTETS,
+    VOID,
     Damage,
     Read,
     Record,
@@ -110,11 +111,28 @@ def _load(path: str, files: FileOperations) -> Segment:
                     found.end,
                 )
             else:
-                segment.live.update({record.id: record for record in found if record.is_live})
+                for record in found:
+                    if record.is_live:
+                        _replace(segment, record, files)
     except BaseException:
         files.close(descriptor)
         raise
     return segment
+
+
+def _replace(segment: Segment, record: Record, files: FileOperations) -> None:
+    """Have a record stand for its message.
+
+    A kill before an older one was marked leaves both. That one is marked here, or it would come back when the
+    message is removed, in its older state.
+    """
+    older = segment.live.pop(record.id, None)
+    segment.live[record.id] = record
+    if older is not None:
+        try:
+            files.write_at(segment.descriptor, (VOID,), older.state_offset)
+        except OSError as error:
+            _log.warning("an older state of message %s stays in the journal: %s", record.id, error)
 
 
 def _envelopes(path: str, files: FileOperations) -> tuple[int, dict[str, bytes]]:

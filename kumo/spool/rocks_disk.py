@@ -67,11 +67,15 @@ class RocksDisk:
         Raises:
             OSError: the disk fails.
         """
-        for key in [key for key in self._meta.list_keys() if key.startswith(_REDO)]:
+        keys = [key for key in self._meta.list_keys() if key.startswith(_REDO)]
+        for key in keys:
             content = self._meta.get(key)
             if content is not None:
                 self._data.put(key[len(_REDO) :], content)
-            self._meta.write((), deleted=(key,))
+        if keys:
+            # Not before the contents are durable may be forgotten that they are to be put.
+            self._data.sync()
+            self._meta.write((), deleted=keys)
 
     # --- the writer's thread --------------------------------------------------------------------
 

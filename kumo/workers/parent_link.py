@@ -116,7 +116,10 @@ class ParentLink:
         while True:
             # To a parent that does not listen nothing is piled up.
             if link.is_heard:
-                link.send(Status(service.session_count, service.fault()))
+                fault = service.fault()
+                # It may name a path, and that may be no UTF-8.
+                printable = None if fault is None else fault.encode("utf-8", "backslashreplace").decode()
+                link.send(Status(service.session_count, printable))
             await asyncio.sleep(STATUS_INTERVAL)
 
     async def _obey(self, link: Link, service: Service) -> None:
@@ -131,12 +134,18 @@ class ParentLink:
             _log.warning("the parent is gone")
         except BrokenFrame as error:
             _log.error("the parent cannot be understood: %s", error)
-        service.drain()
+        finally:
+            # Whatever ends the listening: a worker that nobody can tell to end must not serve on.
+            service.drain()
 
 
 async def _answer(link: Link, number: int, families: Iterable[Family]) -> None:
     for part in _parts(families):
-        link.send(Families(number, part, is_last=False))
+        try:
+            link.send(Families(number, part, is_last=False))
+        except ValueError:
+            # What cannot be told must not keep the rest from being told, nor the parent from being heard.
+            _log.exception("metrics that cannot be sent: %s", ", ".join(family.name for family in part))
         await link.sent()
         await asyncio.sleep(0)
     link.send(Families(number, [], is_last=True))

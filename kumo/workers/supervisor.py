@@ -71,6 +71,8 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._is_hurried = False
         self._unclean: list[str] = []
+        self._killed: set[int] = set()
+        """Processes that did not serve yet when the end was asked for."""
         self.all_ready = asyncio.Event()
         """Set once every worker has served at one time."""
 
@@ -99,7 +101,15 @@ class Supervisor:
         """Drain all workers and start none any more. Idempotent."""
         self._stopping.set()
         for worker in self._workers.values():
+            self._end(worker)
+
+    def _end(self, worker: WorkerProcess) -> None:
+        """Drain it; one that does not serve yet cannot hear, has nothing to drain, and is killed."""
+        if worker.is_ready:
             worker.drain()
+        else:
+            self._killed.add(worker.pid)
+            worker.kill()
 
     def hurry(self) -> None:
         """Have workers end without further patience."""
@@ -137,7 +147,7 @@ class Supervisor:
         self._workers[number] = worker
         _log.info("worker %d is process %d", number, worker.pid)
         if self._stopping.is_set():
-            worker.drain()
+            self._end(worker)
         if self._is_hurried:
             worker.hurry()
         try:
@@ -145,6 +155,8 @@ class Supervisor:
         finally:
             del self._workers[number]
             self._departed = merge([self._departed, lasting(worker.families)])
+        if worker.pid in self._killed:
+            status = 0
         return status, f"worker {number} (process {worker.pid}) {describe_exit(status)}"
 
     def _note_ready(self) -> None:

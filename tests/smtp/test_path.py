@@ -11,6 +11,8 @@ from kumo.smtp import (
     envelope_address,
     normalise_domain,
     parse_envelope_address,
+    path,
+    replies,
 )
 from kumo.smtp.path import normalise_greeting, print_address_literal
 from kumo_core import Path
@@ -131,3 +133,21 @@ def test_postmaster_is_read_in_any_case(text: str) -> None:
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         parse_envelope_address(text)
+
+
+def kept() -> int:
+    functions = (path._kept_envelope_address, path._normalise_domain, replies._kept_address_accepted)
+    return sum(function.cache_info().currsize for function in functions)
+
+
+def test_what_is_remembered_of_addresses_has_a_bound() -> None:
+    """The line's limit may be large, and the peer chooses what stands in it."""
+    before = kept()
+    for number in range(10):
+        local_part = f"{number}{'x' * 320}"
+        assert envelope_address(Path(local_part, "", False)) == POSTMASTER
+        assert replies.address_accepted(local_part).encode() == f"250 OK <{local_part}>\r\n".encode()
+        with pytest.raises(ValueError, match="invalid domain"):
+            normalise_domain("x." * 40_000 + f"example{number}")
+    # Of the domains, that there was one too long.
+    assert kept() <= before + 1

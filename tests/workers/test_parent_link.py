@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from kumo.metrics import Family, Metrics
+from kumo.metrics import Family, MetricKind, Metrics, Sample
 from kumo.workers import Assignment, ParentLink, Share
 from kumo.workers.aggregation import merge
 from kumo.workers.frames import (
@@ -142,3 +142,40 @@ async def test_many_metrics_come_in_small_frames(pair: Pair) -> None:
         found += frame.families
     merged = {family.name: family for family in merge([found])}
     assert merged == {family.name: family for family in expected if family.samples}
+
+
+async def test_metrics_that_cannot_be_sent_do_not_keep_the_parent_from_being_heard(pair: Pair) -> None:
+    parent = await pair.attend()
+    # Nothing that is counted gives such a label; what does must not make the worker deaf all the same.
+    pair.server.metrics.families = lambda: iter(  # type: ignore[method-assign]
+        [Family("odd", MetricKind.GAUGE, "Odd.", [Sample("", {"queue": "\udcff"}, 1.0)])]
+    )
+    parent.send(Scrape(1))
+    frame = await parent.receive()
+    assert isinstance(frame, Families)
+    assert frame.is_last
+    parent.send(Drain())
+    assert await pair.server.told.get() == "drain"
+
+
+async def test_a_worker_whose_listening_fails_ends(pair: Pair) -> None:
+    parent = await pair.attend()
+
+    def families() -> None:
+        raise RuntimeError("a bug")
+
+    pair.server.metrics.families = families  # type: ignore[method-assign, assignment]
+    parent.send(Scrape(1))
+    async with asyncio.timeout(10):
+        assert await pair.server.told.get() == "drain"
+    (task,) = pair.worker._tasks
+    with pytest.raises(RuntimeError, match="a bug"):
+        await task
+
+
+async def test_a_fault_that_names_an_odd_path_is_told(pair: Pair) -> None:
+    parent = await pair.attend()
+    pair.server.trouble = "disk of /spool/\udcff is full"
+    pair.worker.ready(lambda: "")
+    assert isinstance(await parent.receive(), Ready)
+    assert await parent.receive() == Status(3, "disk of /spool/\\udcff is full")

@@ -287,3 +287,13 @@ async def test_what_a_dead_worker_counted_stays(stage: Stage) -> None:
         assert await shown() == {"total_messages_received": gone + 2, "connection_count": 9}
     both = await asyncio.gather(stage.supervisor.families(), stage.supervisor.families())
     assert both[0] is both[1]
+
+
+async def test_a_worker_that_does_not_serve_yet_does_not_hold_up_the_end(stage: Stage) -> None:
+    first, second = await stage.next(2)
+    await first.serve()
+    stage.supervisor.stop()
+    async with asyncio.timeout(10):
+        assert await stage.running  # cleanly: it had acknowledged nothing
+    assert first.told == ["drain"]
+    assert second.told[0] == "kill"
