@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -471,6 +472,105 @@ def test_after_a_failed_move_there_is_a_pause(
     stores.engine._not_before = 0.0
     assert stores.engine.tidy()
     assert "rename" in files.names()
+
+
+class UnreadableFiles(InstrumentedFiles):
+    """A disk on which nothing can be read that holds certain octets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unreadable: bytes | None = None
+
+    def read_at(self, descriptor: int, length: int, offset: int) -> bytes:
+        octets = super().read_at(descriptor, length, offset)
+        if self.unreadable is not None and self.unreadable in octets:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return octets
+
+
+def make_unmovable(files: UnreadableFiles, message: Message, way: str) -> None:
+    """Have a message not leave the journal; any other ``way``: nothing is amiss any more."""
+
+    def before(call: Call, _: int) -> None:
+        if call.name == "write" and message.content in b"".join(call.arguments[1]):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    files.unreadable = message.content if way == "unreadable" else None
+    files.before = before if way == "unwritable" else None
+
+
+@pytest.mark.parametrize("way", ["unreadable", "unwritable"])
+def test_a_message_that_cannot_be_moved_holds_up_no_other(
+    reopen: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    files = UnreadableFiles()
+    stores = reopen(files=files)
+    bad = make_message(body=b"bad sector")
+    messages = [make_message(body=b"%d" % n) for n in range(200)]
+    store(stores, [bad], *([message] for message in messages[:99]))
+    make_unmovable(files, bad, way)
+    move_all(stores)
+    assert stores.engine._journal.ids() == [bad.id]
+    assert "1 messages " in caplog.text
+    # Those that come behind a segment with such a message have their turn as well.
+    store(stores, *([message] for message in messages[99:]))
+    stores.engine._not_before = 0.0
+    move_all(stores)
+    stores.engine.finish()
+    assert [name for name in entry_files(tmp_path) if "journal" not in name] == files_of(*messages)
+    assert state_in(reopen()) == state_of(bad, *messages)
+
+
+@pytest.mark.parametrize("way", ["unreadable", "unwritable"])
+def test_a_clean_end_tries_once_more_what_could_not_be_moved(reopen: Open, tmp_path: Path, way: str) -> None:
+    files = UnreadableFiles()
+    stores = reopen(files=files)
+    messages = [make_message(body=b"%d" % n) for n in range(100)]
+    store(stores, *([message] for message in messages))
+    make_unmovable(files, messages[0], way)
+    assert not stores.engine.tidy()
+    make_unmovable(files, messages[0], "readable")
+    stores.engine.finish()
+    assert entry_files(tmp_path) == files_of(*messages)
+
+
+def test_what_could_not_be_moved_makes_no_journal_old(reopen: Open) -> None:
+    files = UnreadableFiles()
+    stores = reopen(files=files)
+    messages = [make_message(body=b"%d" % n) for n in range(70)]
+    store(stores, *([message] for message in messages))
+    make_unmovable(files, messages[0], "unreadable")
+    assert not stores.engine.tidy()
+    store(stores, [make_message()])
+    assert remove(stores, *messages[64:]) is None
+    (old,) = stores.engine._journal._closed
+    old.begun = -math.inf
+    assert stores.engine._journal.age() < math.inf
+
+
+def test_a_message_that_is_passed_over_is_removed_and_replaced_as_any_other(
+    reopen: Open, tmp_path: Path
+) -> None:
+    files = UnreadableFiles()
+    stores = reopen(files=files)
+    messages = [make_message(body=b"a%db" % n) for n in range(66)]
+    store(stores, *([message] for message in messages))
+
+    def before(call: Call, _: int) -> None:
+        if call.name == "write" and any(m.content in b"".join(call.arguments[1]) for m in messages[:2]):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    files.before = before
+    assert not stores.engine.tidy()
+    files.before = None
+    assert remove(stores, messages[0]) is None
+    messages[1].meta["n"] = 1
+    store(stores, [messages[1]])
+    move_all(stores)
+    assert stores.engine._journal.ids() == []
+    stores.engine.finish()
+    assert entry_files(tmp_path) == files_of(*messages[1:])
+    assert state_in(reopen()) == state_of(*messages[1:])
 
 
 def test_a_long_journal_is_shortened_with_each_batch(
