@@ -129,10 +129,15 @@ class JournaledDisk:
 
     def relieve(self) -> None:
         """See ``Engine``: moves twice of what came in, while the journal is too long or too old."""
-        messages, octets = self._owed_messages, self._owed_octets
+        if self._owed_messages and (self._is_beyond(1) or self._journal.age() > _MOST_SECONDS):
+            self._owed_messages *= 2
+            self._owed_octets = 2 * self._owed_octets + 1
+            # In parts: the contents of a part are in memory at one time.
+            while self._owed_messages > 0 and self._owed_octets > 0:
+                messages = min(self._owed_messages, _MOVED_AT_ONCE)
+                if self._move_some(messages, min(self._owed_octets, _OCTETS_MOVED_AT_ONCE)):
+                    break
         self._owed_messages = self._owed_octets = 0
-        if messages and (self._is_beyond(1) or self._journal.age() > _MOST_SECONDS):
-            self._move_some(2 * messages, 2 * octets + 1)
 
     def tidy(self) -> bool:
         """See ``Engine``: moves messages into files and removes empty directories."""
@@ -226,10 +231,8 @@ class JournaledDisk:
         return is_for_journal
 
     def _owe(self, requests: Sequence[StoreRequest]) -> None:
-        for request in requests:
-            for entry in request.entries:
-                self._owed_messages += 1
-                self._owed_octets += sum(map(len, entry.segments or ()))
+        self._owed_messages = sum(len(request.entries) for request in requests)
+        self._owed_octets = sum(map(_content_octets, requests))
 
     def _is_beyond(self, times: int) -> bool:
         return len(self._journal) > times * _MOST_MESSAGES or self._journal.octets > times * _MOST_OCTETS
@@ -260,6 +263,8 @@ class JournaledDisk:
             Whether it makes sense to go on: what several of them fail from, all of them, is the disk.
         """
         requests = self._requests(spool_ids)
+        self._owed_messages -= len(spool_ids)
+        self._owed_octets -= sum(map(_content_octets, requests))
         self._commit.store(requests)
         # Before anything of them is removed: a crash must not bring it back.
         self._forget(requests)
@@ -322,6 +327,10 @@ class JournaledDisk:
         except OSError as error:
             return Problem(spool_id, f"message {spool_id} cannot be read: {error}", is_lasting=False)
         return read_entry(spool_id, self._data, self._meta)
+
+
+def _content_octets(request: StoreRequest) -> int:
+    return sum(len(segment) for entry in request.entries for segment in entry.segments or ())
 
 
 def journal_directory(meta_root: str) -> str:

@@ -6,7 +6,7 @@ import errno
 import math
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from kumo.errors import SpoolError, SpoolFull, SpoolUnhealthy
 from kumo.message import Message
 from kumo.spool import FileOperations, list_spool
+from kumo.spool.group_commit import GroupCommit
 from kumo.spool.journal_group import VOID
 from kumo.spool.requests import Entry, RemoveRequest, StoreRequest
 from kumo.spool.stored_envelope import encode_envelope
@@ -587,6 +588,45 @@ def test_a_long_journal_is_shortened_with_each_batch(
     assert state_in(stores) == state_of(*messages)
     assert state_in(reopen()) == state_of(*messages)
     assert kept_ids(tmp_path) == ids_of(*messages)
+
+
+def test_what_is_moved_with_a_batch_is_in_memory_in_parts(
+    reopen: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kumo.spool.journaled_disk._MOST_SECONDS", -1.0)
+    monkeypatch.setattr("kumo.spool.journaled_disk._MOVED_AT_ONCE", 4)
+    monkeypatch.setattr("kumo.spool.journaled_disk._OCTETS_MOVED_AT_ONCE", 12_000)
+    parts: list[int] = []
+    plain = GroupCommit.store
+
+    def spy(self: GroupCommit, requests: Sequence[StoreRequest]) -> None:
+        parts.append(len(requests))
+        plain(self, requests)
+
+    monkeypatch.setattr(GroupCommit, "store", spy)
+    stores = reopen()
+
+    def come_in(number: int, body: bytes) -> None:
+        store(stores, *([make_message(body=body)] for _ in range(number)))
+
+    come_in(9, b"x" * 5000)
+    stores.engine.relieve()
+    assert parts == [3, 3, 3]
+    come_in(9, b"")
+    stores.engine.relieve()
+    assert parts[3:] == [4, 4, 1]
+    # No more than twice of what came in with the batch, whatever was moved since the one before.
+    come_in(20, b"")
+    stores.engine.relieve()
+    come_in(30, b"")
+    assert not stores.engine.tidy()
+    come_in(3, b"")
+    del parts[:]
+    stores.engine.relieve()
+    assert parts == [4, 2]
+    del parts[:]
+    stores.engine.relieve()
+    assert parts == []
 
 
 def test_octets_and_age_shorten_it_too(reopen: Open, monkeypatch: pytest.MonkeyPatch) -> None:
