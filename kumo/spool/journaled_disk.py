@@ -89,6 +89,7 @@ class JournaledDisk:
 
         Raises:
             OSError: the disk fails.
+            SpoolError: a segment of it cannot be read.
         """
         self._journal.recover(lambda spool_id: self._meta.has(spool_id) and self._data.has(spool_id))
 

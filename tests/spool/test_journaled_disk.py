@@ -18,6 +18,7 @@ from kumo.message import Message
 from kumo.spool import FileOperations, list_spool
 from kumo.spool.group_commit import GroupCommit
 from kumo.spool.journal_group import VOID
+from kumo.spool.journal_replay import read_envelopes
 from kumo.spool.requests import Entry, RemoveRequest, StoreRequest
 from kumo.spool.stored_envelope import encode_envelope
 from tests.spool.faults import Call, InstrumentedFiles, failing_at
@@ -804,20 +805,72 @@ def test_a_segment_that_cannot_be_read_does_not_hinder_the_start(reopen: Open, t
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     store(reopen(), [message := make_message()])
+    put(tmp_path / "meta" / "journal" / "00000009", b"short")
     assert state_in(reopen(files=Unreadable())) == {}
-    (aside,) = (tmp_path / "meta" / "quarantine").iterdir()
-    assert bytes.fromhex(message.id) in aside.read_bytes()
+    aside = [path.read_bytes() for path in (tmp_path / "meta" / "quarantine").iterdir()]
+    assert sorted(bytes.fromhex(message.id) in octets for octets in aside) == [False, True]
 
 
-def test_what_the_process_had_no_means_to_open_ends_the_start(reopen: Open) -> None:
-    class Exhausted(FileOperations):
-        def open(self, path: str) -> int:
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+@pytest.mark.parametrize("call", ["open", "size", "read_at"])
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.EACCES, errno.ESTALE])
+def test_what_says_nothing_of_the_content_ends_the_start(
+    reopen: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(error, os.strerror(error))
 
     store(reopen(), [message := make_message()])
-    with pytest.raises(OSError, match="Too many open files"):
-        reopen(files=Exhausted())
+    (segment,) = segments(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(FileOperations, call, fail)
+        with pytest.raises(SpoolError, match=f"unable to read {segment}: {os.strerror(error)}"):
+            reopen()
+    assert not list(tmp_path.glob("*/quarantine/*"))
     assert state_in(reopen()) == state_of(message)
+
+
+class FilesWithBadSectors(FileOperations):
+    """Loses the blocks of one segment that hold certain octets of it."""
+
+    def __init__(self, start: int, end: int) -> None:
+        self.bad = range(start // 4096, -(-end // 4096))
+        self.failures = 0
+
+    def read_at(self, descriptor: int, length: int, offset: int) -> bytes:
+        last = min(offset + length, self.size(descriptor)) - 1
+        if any(offset // 4096 <= block <= last // 4096 for block in self.bad):
+            self.failures += 1
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().read_at(descriptor, length, offset)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "lost"),
+    [(0, 0, {0}), (1, 1, {1}), (1, 3, {1, 2, 3}), (4, 4, {4}), (3, 5, {3, 4}), (5, 5, set[int]())],
+)
+def test_bad_sectors_cost_the_transactions_in_them(
+    reopen: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture, first: int, last: int, lost: set[int]
+) -> None:
+    stores = reopen()
+    messages = [make_message(body=bytes([65 + n]) * 40_000) for n in range(5)]
+    store(stores, *([message] for message in messages))
+    kept = [message for n, message in enumerate(messages) if n not in lost]
+    (segment,) = segments(tmp_path)
+    octets = segment.read_bytes()
+    # The last place is what an earlier use of the file left.
+    places = [octets.index(bytes.fromhex(message.id)) for message in messages] + [len(octets)]
+    segment.write_bytes(octets + bytes(40_000))
+    files = FilesWithBadSectors(places[first] + 4096, places[last] + 20_000)
+    stores = reopen(files=files)
+    assert state_in(stores) == state_of(*kept)
+    assert f"{4096 * len(files.bad)} octets cannot be read" in caplog.text
+    # Each is asked for once, but for the reads that found it out.
+    assert files.failures <= len(files.bad) + 3
+    assert ids_of(*kept) == sorted(read_envelopes(str(tmp_path / "meta" / "journal"), files))
+    assert remove(stores, *kept) is None
+    stores.engine.finish()
+    (aside,) = (tmp_path / "meta" / "quarantine").iterdir()
+    assert all(message.content in aside.read_bytes() for message in messages)
 
 
 def test_an_envelope_that_is_none_is_set_aside(reopen: Open, tmp_path: Path) -> None:
