@@ -6,6 +6,8 @@ BIN = $(VENV)/bin
 POLICY ?= policy/init.lua
 # setuptools explains editable installs at length, each time.
 INSTALL = PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet
+# What is compiled is compiled in place, once, by the rule for .built.
+INSTALL_EDITABLE = KUMO_COMPILE_NOTHING=1 $(INSTALL) --no-build-isolation --editable
 
 .PHONY: help run test lint bench bench-all instructions soak build clean
 
@@ -26,7 +28,7 @@ $(VENV)/.installed: pyproject.toml setup.py
 	@packaging/check-tools.sh build "$(PYTHON)"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(INSTALL) --upgrade pip 'setuptools>=80' 'Cython>=3.3,<4'
-	$(INSTALL) --no-build-isolation --editable .
+	$(INSTALL_EDITABLE) .
 	touch $@
 
 # Of kumo, more is looked at than is compiled (setup.py lists that): what did not change is not compiled again.
@@ -39,7 +41,7 @@ $(VENV)/.built: $(VENV)/.installed setup.py $(wildcard $(COMPILED))
 
 # What tests, lint and benchmarks need on top of what the daemon needs.
 $(VENV)/.dev: $(VENV)/.installed
-	$(INSTALL) --no-build-isolation --editable '.[dev]'
+	$(INSTALL_EDITABLE) '.[dev]'
 	touch $@
 
 build: $(VENV)/.built

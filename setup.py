@@ -76,7 +76,10 @@ TRACE = bool(os.environ.get("KUMO_CYTHON_TRACE"))
 ANNOTATE = bool(os.environ.get("KUMO_CYTHON_ANNOTATE"))
 SANITIZE = bool(os.environ.get("KUMO_SANITIZE"))
 
-PURE_PYTHON = TRACE or SANITIZE or bool(os.environ.get("KUMO_PURE_PYTHON"))
+# An editable install compiles into a folder that it throws away; the Makefile asks for one that does not.
+NOTHING = bool(os.environ.get("KUMO_COMPILE_NOTHING"))
+PURE_PYTHON = NOTHING or TRACE or SANITIZE or bool(os.environ.get("KUMO_PURE_PYTHON"))
+PROCESSORS = os.cpu_count() or 1
 
 DIRECTIVES = {
     "language_level": 3,
@@ -119,9 +122,11 @@ kernels = cythonize(
             define_macros=MACROS,
         )
         for name in MODULES
+        if not NOTHING
     ],
     compiler_directives=DIRECTIVES,
     annotate=ANNOTATE,
+    nthreads=PROCESSORS,
     force=TRACE or ANNOTATE or SANITIZE,
 )
 modules = cythonize(
@@ -133,7 +138,8 @@ modules = cythonize(
     ],
     compiler_directives=PYTHON_DIRECTIVES,
     annotate=ANNOTATE,
+    nthreads=PROCESSORS,
     force=ANNOTATE,
 )
 
-setup(ext_modules=kernels + modules, options={"build_ext": {"parallel": os.cpu_count()}})
+setup(ext_modules=[*kernels, *modules], options={"build_ext": {"parallel": PROCESSORS}})

@@ -203,11 +203,12 @@ def kernel_instructions(part: str) -> int:
     total = 0
     is_kernel = is_callee = False
     for line in part.splitlines():
-        if line.startswith("ob="):
-            number, _, name = line[3:].partition(" ")
-            # A name stands where its number does for the first time.
+        if line.startswith(("ob=", "cob=")):
+            # A name stands where its number does for the first time, be it that of what is called.
+            number, _, name = line.partition("=")[2].partition(" ")
             name = objects.setdefault(number, name)
-            is_kernel = "/kumo_core/" in name
+            if line.startswith("ob="):
+                is_kernel = "/kumo_core/" in name
         elif line.startswith("calls="):
             is_callee = True  # the next line has what was called, which counts where it is
         elif line[:1] in _COST:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from benchmarks import instructions
-from benchmarks.instructions import Difference, differences, judge
+from benchmarks.instructions import Difference, differences, judge, kernel_instructions
 from benchmarks.kernels import KERNELS
 
 OLD = {"scan a": 1000, "fix d": 2000, "stuff f": 3000}
@@ -53,3 +53,38 @@ def test_the_baseline_has_every_kernel() -> None:
     for counts in json.loads(instructions.BASELINE.read_text()).values():
         assert {name.split()[0] for name in counts} == {*KERNELS, "parse_command"}
         assert {name.split()[-1] for name in counts} <= {"baseline", "avx2"}
+
+
+PART = """\
+positions: line
+events: Ir
+
+ob=(1) /usr/lib/libpython3.so
+fn=(1) call
+10 7
+cob=(2) /somewhere/kumo_core/crlf.so
+cfn=(2) scan
+calls=3 20
+11 500
+12 1
+
+ob=(2)
+fn=(2) scan
+20 100
++1 40
+cob=(3) /usr/lib/libc.so.6
+cfn=(3) memcpy
+calls=1 5
+* 30
+-1 3
+
+ob=(3)
+fn=(3) memcpy
+5 30
+
+totals: 181
+"""
+
+
+def test_only_what_the_kernels_do_themselves_is_counted() -> None:
+    assert kernel_instructions(PART) == 143
