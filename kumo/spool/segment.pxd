@@ -12,4 +12,3 @@ cdef class Segment:
     cdef public object number
     cdef public object octets
     cdef public object path
-    cdef public object stuck
