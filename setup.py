@@ -21,7 +21,15 @@ import os
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-MODULES = ("command", "crlf", "data_scanner", "instruction_set", "line_length", "transparency")
+MODULES = (
+    "command",
+    "crlf",
+    "data_scanner",
+    "header_section",
+    "instruction_set",
+    "line_length",
+    "transparency",
+)
 
 # What pays, and by how much, stands in docs/decisions/0005-compiled-session.md.
 COMPILED_PYTHON = (

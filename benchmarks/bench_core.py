@@ -21,7 +21,9 @@ from benchmarks.kernels import (
     LIMIT,
     LIMITS,
     PYTHON,
+    SECTIONS,
     Call,
+    find_subject,
     scan_in_chunks,
 )
 from kumo_core import parse_command
@@ -97,3 +99,9 @@ def test_large_in_chunks(benchmark: BenchmarkFixture, corpus: str, chunk_size: i
 def test_parse_command(benchmark: BenchmarkFixture, command: str) -> None:
     benchmark.group = "commands"
     measure(benchmark, parse_command, COMMANDS[command])
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_find_fields(benchmark: BenchmarkFixture, section: str) -> None:
+    benchmark.group = "header sections"
+    measure(benchmark, find_subject, SECTIONS[section])

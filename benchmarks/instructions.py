@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.corpus import CORPORA, SIZES, octets
-from benchmarks.kernels import COMMANDS, INSTRUCTION_SET, KERNELS, instruction_sets
+from benchmarks.kernels import COMMANDS, INSTRUCTION_SET, KERNELS, SECTIONS, find_subject, instruction_sets
 from kumo_core import parse_command
 
 BASELINE = Path(__file__).with_suffix(".json")
@@ -114,6 +114,8 @@ def questions(contents: Path) -> Iterator[tuple[str, Callable[[], object]]]:
                 yield f"{kernel} {corpus} {size}", _bound(call, data)
     for name, line in COMMANDS.items():
         yield f"parse_command {name}", _bound(parse_command, line)
+    for name, content in SECTIONS.items():
+        yield f"find_fields {name}", _bound(find_subject, content)
 
 
 def _bound(call: Callable[[bytes], object], data: bytes) -> Callable[[], object]:

@@ -15,6 +15,8 @@ from kumo_core import (
     DataScanner,
     check_line_lengths,
     find_bare_line_ending,
+    find_fields,
+    find_section_end,
     fix_line_endings,
     stuff,
     unstuff,
@@ -116,5 +118,21 @@ COMMANDS = {
     "unknown": b"GET / HTTP/1.1",
 }
 """Command lines, each another way through ``parse_command``."""
+
+_FIELD = b"X-Field-%02d: a value that is folded, as most of\r\n  the long ones are\r\n"
+
+SECTIONS = {
+    "subject": b"From: <a@example.com>\r\nTo: <b@example.org>\r\nSubject: s\r\nMessage-Id: <1@a>\r\n\r\nbody",
+    "absent": b"From: <a@example.com>\r\nTo: <b@example.org>\r\nMessage-Id: <1@a>\r\n\r\nbody",
+    "many_fields": b"".join(_FIELD % number for number in range(60)) + b"Subject: s\r\n\r\nbody",
+    "short_lines": b"a\n" * 2048,
+}
+"""Messages, each another way through a header section."""
+
+
+def find_subject(content: bytes) -> list[tuple[int, int, int, int]]:
+    """Find the field that most logs want."""
+    return find_fields(content, find_section_end(content, 1 << 20), (b"subject",), 10)
+
 
 CONTENDERS = {**LIMITS, **KERNELS, **PYTHON, **CHUNKED}

@@ -2,5 +2,8 @@
 
 cdef class Distribution:
     cdef public tuple _bounds
+    cdef public double _first_bound
     cdef public list _counts
     cdef public double _sum
+
+    cpdef observe(self, double seconds)

@@ -138,18 +138,18 @@ class Distribution:
         bounds: upper bounds in seconds, ascending; a last one without bound is added.
     """
 
-    __slots__ = ("_bounds", "_counts", "_sum")
+    __slots__ = ("_bounds", "_counts", "_first_bound", "_sum")
 
     def __init__(self, bounds: tuple[float, ...] = _LATENCY_BOUNDS) -> None:
         self._bounds = bounds
+        self._first_bound = bounds[0]
         self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
 
     def observe(self, seconds: float) -> None:
         """Count one duration."""
-        bounds = self._bounds
         # Nearly all are below the first bound: they need no search.
-        self._counts[bisect_left(bounds, seconds) if seconds > bounds[0] else 0] += 1
+        self._counts[bisect_left(self._bounds, seconds) if seconds > self._first_bound else 0] += 1
         self._sum += seconds
 
     @property

@@ -8,6 +8,7 @@ try:
     from kumo_core.command import Command, Path, decode_xtext, parse_command, parse_path
     from kumo_core.crlf import find_bare_line_ending, fix_line_endings
     from kumo_core.data_scanner import DataScanner, ScanReport
+    from kumo_core.header_section import find_fields, find_section_end
     from kumo_core.instruction_set import INSTRUCTION_SET
     from kumo_core.line_length import check_line_lengths
     from kumo_core.transparency import stuff, unstuff
@@ -28,6 +29,8 @@ __all__ = [
     "check_line_lengths",
     "decode_xtext",
     "find_bare_line_ending",
+    "find_fields",
+    "find_section_end",
     "fix_line_endings",
     "parse_command",
     "parse_path",

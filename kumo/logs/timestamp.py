@@ -42,11 +42,10 @@ def _date_and_time(seconds: int) -> str:
 
 
 def _print_fraction(nanoseconds: int) -> str:
-    # The one in front keeps the zeros; a format specification would cost half as much again.
     if nanoseconds % 1000:
-        return f".{str(NANOSECONDS + nanoseconds)[1:]}"
-    if nanoseconds % 10**6:
-        return f".{str(NANOSECONDS + nanoseconds)[1:7]}"
+        return f".{nanoseconds:09d}"
+    if nanoseconds % 1_000_000:
+        return f".{nanoseconds // 1000:06d}"
     if nanoseconds:
-        return f".{str(NANOSECONDS + nanoseconds)[1:4]}"
+        return f".{nanoseconds // 1_000_000:03d}"
     return ""

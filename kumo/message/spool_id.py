@@ -47,7 +47,7 @@ class SpoolIdSource:
             ticks = self._last + 1
         self._last = ticks
         # Formatting the three fields one by one costs twice as much.
-        digits = ticks.to_bytes(8, "big").hex()
+        digits = f"{ticks:016x}"
         return f"{digits[8:]}{digits[4:8]}1{digits[1:4]}{self._tail}"
 
 
@@ -63,4 +63,4 @@ def created_at(spool_id: str) -> float:
 
 def created_ticks(spool_id: str) -> int:
     """Time at which an id was made, in 100 ns ticks since 1970."""
-    return int(spool_id[13:16] + spool_id[8:12] + spool_id[:8], 16) - _EPOCH_TICKS
+    return int(f"{spool_id[13:16]}{spool_id[8:12]}{spool_id[:8]}", 16) - _EPOCH_TICKS

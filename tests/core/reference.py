@@ -33,6 +33,24 @@ def check_line_lengths(data: bytes, limit: int) -> int:
     return -1
 
 
+def find_section_end(content: bytes, limit: int) -> int:
+    empty = re.search(rb"^\r?\n", content[:limit], re.MULTILINE)
+    if empty:
+        return empty.start()
+    if len(content) <= limit:
+        return len(content)
+    return max(
+        (found.start() for found in re.finditer(rb"^[^ \t]", content[:limit], re.MULTILINE)), default=0
+    )
+
+
+def find_fields(content: bytes, section_end: int, names: list[bytes]) -> list[tuple[int, int, int, int]]:
+    name = b"|".join(map(re.escape, names)) or b"(?!)"
+    pattern = rb"^(%s)[ \t]*(:)[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)" % name
+    fields = re.finditer(pattern, content[:section_end], re.MULTILINE | re.IGNORECASE)
+    return [(field.start(), field.end(1), field.end(2), field.end()) for field in fields]
+
+
 def unstuff(data: bytes) -> bytes:
     return LEADING_DOT.sub(b"", data)
 

@@ -7,7 +7,16 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "name", ["command", "crlf", "data_scanner", "instruction_set", "line_length", "transparency"]
+    "name",
+    [
+        "command",
+        "crlf",
+        "data_scanner",
+        "header_section",
+        "instruction_set",
+        "line_length",
+        "transparency",
+    ],
 )
 def test_the_kernel_is_compiled(name: str) -> None:
     module = importlib.import_module(f"kumo_core.{name}")
