@@ -19,11 +19,13 @@ from tests.logs.samples import PATIENCE, Clock, Disk, is_read_only, read_all, se
 class Rig:
     """A started writer with one channel."""
 
-    def __init__(self, log_dir: Path, clock: Clock, disk: Disk, **options: Any) -> None:
+    def __init__(
+        self, log_dir: Path, clock: Clock, disk: Disk, channel: type[Channel] = Channel, **options: Any
+    ) -> None:
         self.directory = log_dir
         self.clock = clock
         config = LocalLogs(log_dir=str(log_dir), **options)
-        self.channel = Channel(config, clock.wall, clock.monotonic, disk.calls)
+        self.channel = channel(config, clock.wall, clock.monotonic, disk.calls)
         self.writer = SegmentWriter([self.channel], monotonic=clock.monotonic, retry_interval=0.005)
         self.writer.start()
 
@@ -270,18 +272,17 @@ async def test_a_folder_that_vanished_is_made_again(make_rig: Callable[..., Rig]
 
 
 async def test_a_bug_in_the_thread_is_shown_and_does_not_end_it(
-    make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    make_rig: Callable[..., Rig], caplog: pytest.LogCaptureFixture
 ) -> None:
-    rig = make_rig()
     failures = iter([ValueError("a bug")])
-    settle = Channel.settle
 
-    def settle_or_fail(channel: Channel) -> None:
-        for failure in failures:
-            raise failure
-        settle(channel)
+    class BuggyChannel(Channel):
+        def settle(self) -> None:
+            for failure in failures:
+                raise failure
+            super().settle()
 
-    monkeypatch.setattr(Channel, "settle", settle_or_fail)
+    rig = make_rig(channel=BuggyChannel)
     rig.submit(b"a\n")
     await rig.writer.written()
     rig.submit(b"b\n")
