@@ -9,12 +9,13 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from functools import partial
 from typing import Any
 
 from kumo.config import EsmtpListener
 from kumo.errors import KumoError, LocalProtocolError
+from kumo.listener.accepted_socket import ListeningSocket
 from kumo.listener.acceptor import Acceptor
 from kumo.listener.address import Claim, bind, plain_ip
 from kumo.listener.context import ListenerContext, Partners, own_hostname
@@ -52,7 +53,6 @@ class EsmtpServer:
         self._acceptor: Acceptor | None = None
         self._local: tuple[str, int] | None = None
         self._too_many = b""
-        self._connecting: set[asyncio.Task[Any]] = set()
         self._addresses: tuple[str, ...] = ()
         self._preloading: asyncio.Task[None] | None = None
 
@@ -82,7 +82,7 @@ class EsmtpServer:
         # A wildcard's connections have to be asked one by one where they arrived.
         self._local = None if ip in {"0.0.0.0", "::"} else (ip, port)
         self._addresses = (print_socket_address(plain_ip(ip), port),)
-        self._acceptor = Acceptor(context.loop, listening, self._admit)
+        self._acceptor = Acceptor(context.loop, ListeningSocket(listening), self._admit)
         for address in self._addresses:
             _logger.info("smtp listener on %s", address)
         self._preloading = context.loop.create_task(self._preload(), name="preload")
@@ -146,19 +146,27 @@ class EsmtpServer:
             return
         session = EsmtpProtocol(context, peer[:2], local[:2])
         context.sessions.add(session)
-        connecting = context.loop.create_task(
-            context.loop.connect_accepted_socket(lambda: session, accepted), name="connect"
-        )
-        self._connecting.add(connecting)
-        connecting.add_done_callback(partial(self._connected, session, accepted))
+        self._connect(session, accepted, context.loop.connect_accepted_socket(lambda: session, accepted))
 
-    def _connected(self, session: EsmtpProtocol, accepted: socket.socket, task: asyncio.Task[Any]) -> None:
-        self._connecting.discard(task)
-        error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        if error is not None and self._context is not None:
-            _logger.error("cannot serve a connection: %r", error)
+    def _connect(
+        self,
+        session: EsmtpProtocol,
+        accepted: socket.socket,
+        steps: Coroutine[Any, Any, Any],
+        _attached: asyncio.Future[None] | None = None,
+    ) -> None:
+        """Go on with the steps in which the loop takes a socket; a task for one wait would cost more."""
+        try:
+            waiting: asyncio.Future[None] = steps.send(None)
+        except StopIteration:
+            return
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, the others go on
+            _logger.error("cannot serve a connection: %r", error)  # noqa: TRY400 - it says all there is
             accepted.close()
-            self._context.forget(session)
+            if self._context is not None:
+                self._context.forget(session)
+            return
+        waiting.add_done_callback(partial(self._connect, session, accepted, steps))
 
     def _turn_away(self, accepted: socket.socket) -> None:
         """Answer one connection too many, without waiting for anything."""

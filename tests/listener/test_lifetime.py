@@ -74,6 +74,7 @@ async def test_taken_address_fails_to_start(house: House) -> None:
 async def test_socket_of_the_service_manager_is_used(house: House) -> None:
     opened = socket.create_server(("127.0.0.1", 0))
     opened.setblocking(False)
+    port = opened.getsockname()[1]
     asked: list[tuple[int, tuple[object, ...]]] = []
 
     def claim(family: int, address: tuple[object, ...]) -> socket.socket:
@@ -84,7 +85,7 @@ async def test_socket_of_the_service_manager_is_used(house: House) -> None:
     house.servers.append(server)
     await server.start()
     assert asked == [(socket.AF_INET, ("127.0.0.1", 25))]
-    assert server.addresses == (f"127.0.0.1:{opened.getsockname()[1]}",)
+    assert server.addresses == (f"127.0.0.1:{port}",)
     await house.greeted(server)
 
 
@@ -536,3 +537,39 @@ async def test_close_drops_everything_at_once(house: House) -> None:
     await until(lambda: server.session_count == 0)
     with pytest.raises(ConnectionRefusedError):
         await house.connect(server)
+
+
+class BrokenLoop:
+    """A loop that takes a connection badly, before or after it has waited for its protocol."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, waits: bool) -> None:
+        self._loop = loop
+        self._waits = waits
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._loop, name)
+
+    async def connect_accepted_socket(self, _factory: object, _accepted: socket.socket) -> None:
+        if self._waits:
+            waiting = self._loop.create_future()
+            self._loop.call_soon(waiting.set_result, None)
+            await waiting
+        raise OSError("no room")
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_connection_that_the_loop_cannot_take_disturbs_nobody(
+    house: House, caplog: pytest.LogCaptureFixture, waits: bool
+) -> None:
+    server = await house.start()
+    context = server._context
+    assert context is not None
+    loop = context.loop
+    context.loop = BrokenLoop(loop, waits=waits)  # type: ignore[assignment]
+    client = await house.connect(server)
+    async with asyncio.timeout(PATIENCE):
+        assert await client.reader.read() == b""
+    assert server.session_count == 0
+    assert caplog.messages == ["cannot serve a connection: OSError('no room')"]
+    context.loop = loop
+    await house.greeted(server)
