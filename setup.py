@@ -34,8 +34,13 @@ MODULES = (
 # What pays, and by how much, stands in docs/decisions/0005-compiled-session.md.
 COMPILED_PYTHON = (
     "kumo.config.cidr",
+    "kumo.health.admission",
+    "kumo.listener.acceptor",
     "kumo.listener.changing_connection",
+    "kumo.listener.context",
     "kumo.listener.esmtp_protocol",
+    "kumo.listener.flow_control",
+    "kumo.listener.session_settings",
     "kumo.listener.timed_connection",
     "kumo.logs.channel",
     "kumo.logs.local_logger",
@@ -46,6 +51,7 @@ COMPILED_PYTHON = (
     "kumo.logs.timestamp",
     "kumo.logs.writer",
     "kumo.maybe_awaitable",
+    "kumo.message.connection",
     "kumo.message.headers",
     "kumo.message.message",
     "kumo.message.queue_name",

@@ -1,7 +1,7 @@
 """What a ``ServerSession`` tells its shell: one frozen class a fact.
 
 The first group asks for a verdict: the session stays paused until the shell calls ``accept``,
-``refuse`` or ``fail``. The second group only informs. Those that come with every message are structs:
+``refuse`` or ``fail``. The second group only informs. Those that come with every session are structs:
 making a frozen dataclass costs eight times as much, a named tuple four times. Tell them apart by type.
 """
 
@@ -59,8 +59,7 @@ NO_RECIPIENT_PARAMETERS = RecipientParameters()
 # --- events that ask for a verdict -----------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionOpened:
+class ConnectionOpened(Struct, frozen=True, gc=False):
     """The banner is due. ``accept()`` sends 220; a refusal is sent and closes, whatever its code."""
 
 
@@ -208,8 +207,7 @@ class TlsStarting:
     """
 
 
-@dataclass(frozen=True, slots=True)
-class SessionEnded:
+class SessionEnded(Struct, frozen=True, gc=False):
     """Nothing more is read; the shell closes once ``data_to_send`` is written. Comes once, and last.
 
     ``reason`` is for diagnostics: the reply that ended the session, or that the peer closed it.
