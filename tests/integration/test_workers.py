@@ -44,6 +44,7 @@ end)
 """
 KEEP = POLICY % "127.0.0.1:0"
 CONTENT = b"Subject: x\r\n\r\nbody\r\n"
+STANDARD_ERROR = 2
 MOST_CONNECTIONS = 64
 """Until both of two workers have had one; the chance that they have not is nil."""
 
@@ -125,15 +126,17 @@ def is_running(pid: int) -> bool:
 
 
 def inheritable(pid: int) -> list[str]:
-    """What a program that a policy starts would inherit beside standard input, output and error.
-
-    uvloop leaves a second descriptor of each of those in what it starts.
-    """
-    standard = {Path(f"/proc/{pid}/fd/{number}").readlink() for number in range(3)}
-    descriptors = [path for path in Path(f"/proc/{pid}/fd").iterdir() if path.readlink() not in standard]
+    """What a program that a policy starts would inherit beside standard input, output and error."""
+    descriptors = [path for path in Path(f"/proc/{pid}/fd").iterdir() if int(path.name) > STANDARD_ERROR]
     infos = [(path, Path(f"/proc/{pid}/fdinfo/{path.name}").read_text()) for path in descriptors]
     flags = [(path, re.search(r"^flags:\t(\d+)$", info, re.MULTILINE)) for path, info in infos]
     return [str(path.readlink()) for path, found in flags if found and not int(found[1], 8) & os.O_CLOEXEC]
+
+
+def sockets_of(pid: int) -> set[str]:
+    """The sockets that a process has, as the kernel names them."""
+    links = [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    return {link for link in links if link.startswith("socket:")}
 
 
 def send_one(daemon: Kumod, recipient: bytes = b"b@example.org") -> None:
@@ -206,6 +209,26 @@ def test_all_workers_take_mail_and_are_counted_as_one(tmp_path: Path) -> None:
     # Node and clock sequence: one for each worker.
     assert len({spool_id[16:] for spool_id in ids}) == 2
     assert not [path for path in (tmp_path / "log").iterdir() if path.stat().st_mode & 0o222]
+
+
+def test_a_worker_has_only_what_it_was_handed(tmp_path: Path) -> None:
+    """No pipe whose reader would wait for it, no second output, nothing of the parent's or of another one."""
+    reading, writing = os.pipe()
+    with open(reading, "rb"), open(writing, "wb"):
+        unwanted = Path(f"/proc/self/fd/{writing}").readlink()
+        with Workers(tmp_path, KEEP, descriptors=[writing]) as daemon:
+            daemon.kill_worker(1)
+            daemon.wait_for_line("worker 1: serving")
+            first, second = daemon.pids().values()
+            for pid in (first, second):
+                folder = Path(f"/proc/{pid}/fd")
+                output = folder.joinpath(str(STANDARD_ERROR)).readlink()
+                links = {path.readlink() for path in folder.iterdir() if int(path.name) > STANDARD_ERROR}
+                assert not links & {unwanted, output}
+                assert inheritable(pid) == []
+                # The one that both listen on.
+                assert len(sockets_of(pid) & sockets_of(daemon.process.pid)) == 1
+            assert not sockets_of(first) & sockets_of(second)
 
 
 def test_one_worker_is_one_process(tmp_path: Path) -> None:
