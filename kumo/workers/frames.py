@@ -48,6 +48,10 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     """Worker to parent: it serves."""
 
 
+class Leaving(msgspec.Struct, frozen=True, tag=True):
+    """Worker to parent: it takes no connection any more, and ends when its sessions have."""
+
+
 class Status(msgspec.Struct, frozen=True, tag=True):
     """Worker to parent, again and again: a sign of life.
 
@@ -75,7 +79,7 @@ class Families(msgspec.Struct, frozen=True, tag=True):
 
 
 FromParent: TypeAlias = Drain | Hurry | Scrape
-FromWorker: TypeAlias = Ready | Status | Families
+FromWorker: TypeAlias = Ready | Leaving | Status | Families
 Frame: TypeAlias = Assignment | FromParent | FromWorker
 
 _encoder = msgspec.msgpack.Encoder()

@@ -1,4 +1,4 @@
-"""What a worker has from its parent: the listening sockets that it accepts from, and nothing it was not handed."""
+"""What a worker has from its parent: listening sockets to accept from, and nothing it was not handed."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from kumo.workers.frames import (
     Drain,
     Families,
     Hurry,
+    Leaving,
     Link,
     Ready,
     Scrape,
@@ -67,6 +68,7 @@ class ParentLink:
         self._connected = socket.socket(fileno=descriptor)
         self._link: Link | None = None
         self._service: Service | None = None
+        self._is_leaving = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def receive_assignment(self) -> Assignment:
@@ -99,8 +101,11 @@ class ParentLink:
         self._link.send(Ready())
         self._tasks.append(asyncio.create_task(self._live(self._link, self._service), name="life"))
 
-    def stopping(self, status: str) -> None:
-        """The signs of life tell it."""
+    def stopping(self, _status: str) -> None:
+        """Say that this worker drains, so that its part of the connections goes to others; once."""
+        if self._link is not None and not self._is_leaving:
+            self._is_leaving = True
+            self._link.send(Leaving())
 
     def close(self) -> None:
         """Say nothing any more. Idempotent."""

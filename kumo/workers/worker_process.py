@@ -25,6 +25,7 @@ from kumo.workers.frames import (
     Frame,
     FromParent,
     Hurry,
+    Leaving,
     Link,
     Ready,
     Scrape,
@@ -55,6 +56,8 @@ class WorkerProcess:
         self.number = number
         self.pid = process.pid
         self.is_ready = False
+        self.is_leaving = False
+        """Whether it drains."""
         self.status = Status(0, None)
         """What it last said of itself."""
         self.families: list[Family] = []
@@ -67,18 +70,18 @@ class WorkerProcess:
         self._incoming: list[Family] = []
         self._scraped: asyncio.Future[None] | None = None
 
-    async def attend(self, on_ready: Callable[[], None]) -> int:
+    async def attend(self, on_change: Callable[[], None]) -> int:
         """Listen to it until it has ended.
 
         Args:
-            on_ready: called when it serves.
+            on_change: called when it serves, and when it takes no connection any more.
 
         Returns:
             Its exit status; a signal's number, negative, where that ended it.
         """
         try:
             while (frame := await self._link.receive()) is not None:
-                self._note(frame, on_ready)
+                self._note(frame, on_change)
         except BrokenFrame as error:
             _log.error("worker %d cannot be understood and is killed: %s", self.number, error)
             self.kill()
@@ -118,11 +121,14 @@ class WorkerProcess:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
-    def _note(self, frame: Frame, on_ready: Callable[[], None]) -> None:
+    def _note(self, frame: Frame, on_change: Callable[[], None]) -> None:
         self.silence = 0
         if isinstance(frame, Ready):
             self.is_ready = True
-            on_ready()
+            on_change()
+        elif isinstance(frame, Leaving):
+            self.is_leaving = True
+            on_change()
         elif isinstance(frame, Status):
             self.status = frame
         elif isinstance(frame, Families) and frame.scrape == self._scrapes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -40,6 +42,14 @@ kumo.on('init', function()
   logs()
   kumo.start_esmtp_listener { listen = '%s', hostname = 'mx.test' }
   kumo.start_http_listener { listen = '127.0.0.1:0' }
+end)
+"""
+SLEEP_UNTIL_AWAKE = """
+kumo.on('smtp_server_ehlo', function(domain)
+  if domain == 'slow.test' then
+    kumo.log_info 'asleep'
+    while not io.open(var .. '/awake') do kumo.sleep(0.01) end
+  end
 end)
 """
 KEEP = POLICY % "127.0.0.1:0"
@@ -214,7 +224,7 @@ def test_all_workers_take_mail_and_are_counted_as_one(tmp_path: Path) -> None:
 def test_a_worker_has_only_what_it_was_handed(tmp_path: Path) -> None:
     """No pipe whose reader would wait for it, no second output, nothing of the parent's or of another one."""
     reading, writing = os.pipe()
-    with open(reading, "rb"), open(writing, "wb"):
+    with os.fdopen(reading), os.fdopen(writing, "w"):
         unwanted = Path(f"/proc/self/fd/{writing}").readlink()
         with Workers(tmp_path, KEEP, descriptors=[writing]) as daemon:
             daemon.kill_worker(1)
@@ -313,6 +323,36 @@ def test_a_worker_that_is_told_to_end_is_replaced_without_a_word_to_others(tmp_p
         assert daemon.stop() == 0
 
 
+def test_a_worker_that_drains_gets_no_connection(tmp_path: Path) -> None:
+    """Nor does anybody wait for it: the others take its part at once, not when its last session has ended."""
+    with Workers(tmp_path, KEEP + SLEEP_UNTIL_AWAKE) as daemon:
+        pids = daemon.pids()
+        with Peer(daemon.port) as busy:
+            busy.reply()
+            busy.send(b"EHLO slow.test\r\n")
+            number = int(re.findall(r"worker (\d): ", daemon.wait_for_line("asleep"))[0])
+            daemon.kill_worker(number, signal.SIGTERM)
+            daemon.wait_for_line(f"worker {number} was told to end, and drains")
+            wait_for(lambda: listening_sockets(daemon.port) == 1, daemon)
+            for _ in range(MOST_CONNECTIONS):
+                send_one(daemon)
+            assert daemon.liveness() == (503, f"waiting for worker {number}")
+            assert is_running(pids[number])
+            assert daemon.pids() == pids
+            (tmp_path / "awake").touch()
+            assert [busy.reply().code for _ in range(2)] == [250, 421]
+        daemon.wait_for_line(f"worker {number}: serving")
+        (ending,) = [line for line in daemon.lines if "ended with status 0; it is started again" in line]
+        assert " INFO " in ending
+        assert daemon.stop() == 0
+
+
+def listening_sockets(port: int) -> int:
+    """Among how many sockets the kernel deals out the connections to a port of 127.0.0.1."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    return sum(row[1] == f"0100007F:{port:04X}" and row[3] == "0A" for row in rows)
+
+
 def test_a_worker_that_hangs_is_named_to_probes(tmp_path: Path) -> None:
     with Workers(tmp_path, KEEP) as daemon:
         stopped = daemon.kill_worker(2, signal.SIGSTOP)
@@ -357,6 +397,57 @@ def test_a_worker_that_dies_again_and_again_ends_the_daemon(tmp_path: Path) -> N
         r"^Error: worker \d .* was ended by SIGKILL, for the 5th time in a row", log, re.MULTILINE
     )
     assert not any(is_running(pid) for pid in daemon.pids().values())
+
+
+def test_who_connects_while_a_failed_daemon_drains_is_refused(tmp_path: Path) -> None:
+    """Also by the sockets of the worker that could not be started: nobody would accept from them."""
+    policy = (
+        KEEP
+        + """
+        local function exists(name) local file = io.open(var .. '/' .. name) return file and file:close() end
+        if exists 'first' then
+          while not exists 'go' do os.execute 'sleep 0.01' end
+          error 'not for a second worker'
+        elseif exists 'parent' then
+          io.open(var .. '/first', 'w'):close()
+        else
+          io.open(var .. '/parent', 'w'):close()
+        end
+    """
+    )
+    daemon = Workers(tmp_path, policy + SLEEP_UNTIL_AWAKE)
+    daemon.started = ": serving"
+    with daemon:
+        serving = int(re.findall(r"worker (\d): serving", "".join(daemon.lines))[0])
+        with greeted_by_any(daemon) as busy:
+            busy.send(b"EHLO slow.test\r\n")
+            daemon.wait_for_line("asleep")
+            (tmp_path / "go").touch()
+            daemon.wait_for_line(f"worker {serving}: shutting down")
+            wait_for(lambda: is_refused(daemon.port), daemon)
+            assert all(is_refused(daemon.port) for _ in range(MOST_CONNECTIONS))
+            assert is_running(daemon.pids()[serving])
+            (tmp_path / "awake").touch()
+        assert daemon.process.wait(timeout=PATIENCE) == 1
+
+
+def greeted_by_any(daemon: Kumod) -> Peer:
+    """A connection that the worker has that serves; one that waits for another worker is given up."""
+    for _ in range(MOST_CONNECTIONS):
+        peer = Peer(daemon.port)
+        if select.select([peer.socket], [], [], 0.2)[0]:
+            assert peer.reply().code == 220
+            return peer
+        peer.socket.close()
+    raise AssertionError("nobody serves")
+
+
+def is_refused(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def test_workers_end_with_their_parent(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from kumo.workers.frames import (
     Drain,
     Families,
     Hurry,
+    Leaving,
     Link,
     Ready,
     Scrape,
@@ -122,6 +123,15 @@ async def test_signs_of_life_follow_readiness(pair: Pair, monkeypatch: pytest.Mo
     pair.worker.close()
     while await parent.receive() is not None:
         pass
+
+
+async def test_who_drains_says_so_once(pair: Pair) -> None:
+    parent = await pair.attend()
+    pair.worker.stopping("shutting down")
+    pair.worker.stopping("still waiting for 1 sessions")
+    pair.worker.close()
+    assert await parent.receive() == Leaving()
+    assert await parent.receive() is None
 
 
 async def test_many_metrics_come_in_small_frames(pair: Pair) -> None:

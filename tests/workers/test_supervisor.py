@@ -21,6 +21,7 @@ class Played:
         self.number = number
         self.pid = 1000 + number
         self.is_ready = False
+        self.is_leaving = False
         self.status = Status(0, None)
         self.never_hangs = False
         self._silence = 0
@@ -29,16 +30,21 @@ class Played:
         self.told: list[str] = []
         self.ends_when_drained = True
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._on_ready: asyncio.Future[Callable[[], None]] = asyncio.get_running_loop().create_future()
+        self._on_change: asyncio.Future[Callable[[], None]] = asyncio.get_running_loop().create_future()
 
-    async def attend(self, on_ready: Callable[[], None]) -> int:
-        self._on_ready.set_result(on_ready)
+    async def attend(self, on_change: Callable[[], None]) -> int:
+        self._on_change.set_result(on_change)
         return await self._ended
 
     async def serve(self) -> None:
-        on_ready = await self._on_ready
+        on_change = await self._on_change
         self.is_ready = True
-        on_ready()
+        on_change()
+
+    async def leave(self) -> None:
+        on_change = await self._on_change
+        self.is_leaving = True
+        on_change()
 
     @property
     def silence(self) -> int:
@@ -74,14 +80,18 @@ class Stage:
 
     def __init__(self, count: int) -> None:
         self.started: asyncio.Queue[Played] = asyncio.Queue()
+        self.all_started: list[Played] = []
         self.absent: list[int] = []
         self.was_absent = asyncio.Event()
+        self.has_stopped = asyncio.Event()
+        """Set when no connection is to be taken any more; no worker has been told to drain by then."""
         self.refusal: OSError | None = None
         self.supervisor = Supervisor(
             count,
             cast("Callable[[int], Awaitable[WorkerProcess]]", self._start),
             Metrics(),
             on_absence=self._note_absence,
+            on_stop=self._note_stop,
             first_pause=0.001,
         )
         self.running = asyncio.create_task(self.supervisor.run())
@@ -90,12 +100,18 @@ class Stage:
         if self.refusal is not None:
             raise self.refusal
         played = Played(number)
+        self.all_started.append(played)
         self.started.put_nowait(played)
         return played
 
     def _note_absence(self, number: int) -> None:
         self.absent.append(number)
         self.was_absent.set()
+
+    def _note_stop(self) -> None:
+        if not self.has_stopped.is_set():
+            assert not any("drain" in worker.told for worker in self.all_started)
+        self.has_stopped.set()
 
     async def next(self, count: int = 1) -> list[Played]:
         """The workers that are started next."""
@@ -196,10 +212,16 @@ async def test_dying_again_and_again_at_the_start_ends_the_daemon(stage: Stage) 
     for _ in range(4):
         second.end(-11)
         (second,) = await stage.next()
+    first.ends_when_drained = False
     second.end(-11)
+    async with asyncio.timeout(10):
+        await stage.has_stopped.wait()
+    # The first one may drain for long; who connects meanwhile must be refused.
+    assert not stage.running.done()
+    assert first.told == ["drain"]
+    first.end(0)
     with pytest.raises(WorkerFailed, match=r"was ended by SIGSEGV, for the 5th time in a row"):
         await stage.running
-    assert first.told == ["drain"]
 
 
 async def test_a_service_that_half_works_goes_on(stage: Stage) -> None:
@@ -215,6 +237,48 @@ async def test_a_service_that_half_works_goes_on(stage: Stage) -> None:
     second.end(1)
     with pytest.raises(WorkerFailed, match="worker 2"):
         await stage.running
+
+
+async def test_who_leaves_gives_its_connections_to_others(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    first, second = await serving(stage)
+    await first.leave()
+    assert stage.absent == [1]
+    assert stage.supervisor.liveness() == "waiting for worker 1"
+    assert stage.started.empty()  # it has its shard until it ends
+    first.end(0)
+    (again,) = await stage.next()
+    await again.serve()
+    assert stage.supervisor.liveness() is None
+    assert second.told == []
+    (ending,) = [record for record in caplog.records if "ended with status 0" in record.message]
+    assert ending.levelname == "INFO"
+
+
+async def test_the_last_one_that_leaves_keeps_its_connections_for_its_successor(stage: Stage) -> None:
+    first, second = await serving(stage)
+    await first.leave()
+    await second.leave()
+    assert stage.absent == [1]
+    first.end(0)
+    (again,) = await stage.next()
+    assert stage.absent == [1]
+    await again.serve()
+    assert stage.absent == [1, 2]
+
+
+async def test_who_leaves_and_fails_has_failed(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    first, second = await serving(stage)
+    await first.leave()
+    first.end(-9)
+    await stage.next()
+    second.end(0)
+    await stage.next()
+    levels = [record.levelname for record in caplog.records if "started again" in record.message]
+    assert levels == ["ERROR", "ERROR"]
 
 
 async def test_a_system_that_starts_no_process_is_asked_again(stage: Stage) -> None:
