@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from kumo.errors import WorkerFailed
 from kumo.metrics import Family, Metrics
-from kumo.workers.aggregation import lasting, merge
+from kumo.workers.aggregation import merge
 from kumo.workers.worker_process import WorkerProcess, describe_exit
 
 _log = logging.getLogger("kumod.workers")
@@ -170,7 +170,7 @@ class Supervisor:
             status = await worker.attend(partial(self._note_change, worker))
         finally:
             del self._workers[number]
-            self._departed = merge([self._departed, lasting(worker.families)])
+            self._departed = merge([self._departed, worker.counts])
         if worker.pid in self._killed:
             status = 0
         text = f"worker {number} (process {worker.pid}) {describe_exit(status)}"

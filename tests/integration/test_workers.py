@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -305,6 +306,30 @@ def test_counters_do_not_go_down_with_a_worker(tmp_path: Path) -> None:
         daemon.wait_for_line("worker 1: serving")
         send_one(daemon)
         assert daemon.metrics()[received] == count + 1
+
+
+def test_what_a_worker_counted_is_known_without_a_scrape(tmp_path: Path) -> None:
+    """Until its last sign of life when it is killed, and all of it when it ends by itself."""
+    manager = Manager(tmp_path / "notify")
+    with manager.socket:
+        environment = {"NOTIFY_SOCKET": str(manager.socket.getsockname()), "WATCHDOG_USEC": "200000"}
+        with Workers(tmp_path, KEEP, environment=environment) as daemon, contextlib.ExitStack() as peers:
+            count = send_until(daemon, lambda: bool(daemon.kept_in(1) and daemon.kept_in(2)))
+            # Signs of life tell of sessions, and come behind the counts.
+            for _ in range(MOST_CONNECTIONS):
+                peers.enter_context(Peer(daemon.port)).greet()
+            manager.hear_until(f"STATUS=serving, {MOST_CONNECTIONS} sessions")
+            daemon.kill_worker(1)
+            daemon.wait_for_line("worker 1: serving")
+            peers.close()
+            kept = daemon.kept_in(2)
+            count += send_until(daemon, lambda: daemon.kept_in(2) > kept)
+            daemon.kill_worker(2, signal.SIGTERM)
+            daemon.wait_for_line("worker 2: serving")
+            metrics = daemon.metrics()
+            assert metrics['total_messages_received{service="esmtp_listener"}'] == count
+            connections = metrics['total_connection_count{service="esmtp_listener"}']
+            assert connections == count + MOST_CONNECTIONS
 
 
 def test_a_worker_that_is_told_to_end_is_replaced_without_a_word_to_others(tmp_path: Path) -> None:
