@@ -81,7 +81,7 @@ async def test_a_scrape_brings_gauges_that_stay_while_counts_go_on(stage: Stage)
     await stage.has_changed.wait()
     scraping = asyncio.create_task(stage.worker.scrape())
     assert await stage.theirs.receive() == Scrape(1)
-    answer = [Counts(received(3), is_last=True), Gauges(1, open_now(2), is_last=False)]
+    answer: list[FromWorker] = [Counts(received(3), is_last=True), Gauges(1, open_now(2), is_last=False)]
     for frame in [*answer, Gauges(0, open_now(9), is_last=True), Gauges(1, [], is_last=True)]:
         stage.theirs.send(frame)
     async with asyncio.timeout(10):
