@@ -652,4 +652,8 @@ def test_workers_of_another_user_serve_a_low_port(home: Path) -> None:
             assert Path(f"/proc/{pid}").stat().st_uid != 0
         daemon.kill_worker(1)
         daemon.wait_for_line("worker 1: serving")
+        # Its sockets are closed while it drains, and have to be bound again.
+        daemon.kill_worker(2, signal.SIGTERM)
+        daemon.wait_for_line("worker 2: serving")
+        assert listening_sockets(port) == 2
         assert daemon.stop() == 0
