@@ -88,12 +88,25 @@ def event_goals(scenarios: Scenarios) -> Iterator[Goal]:
         yield Goal(f"{scenario}: share of three more Lua events in the CPU", share, 0.20, at_most=True)
 
 
+def worker_table(scenarios: Scenarios) -> str:
+    """What a second process brings, as a worker, and as a daemon that shares nothing but the machine."""
+    pairs = (("kumod, 2 workers", "kumod, 1 worker"), ("kumod, 2 daemons", "kumod, 1 worker"))
+    rows = []
+    for scenario in scenarios:
+        rates = [ratio(scenarios, scenario, *pair, "rate") for pair in pairs]
+        costs = [ratio(scenarios, scenario, rival, name) for name, rival in pairs]
+        cells = [*rates, *(None if cost is None else 2 * cost for cost in costs)]
+        rows.append([scenario, *("-" if cell is None else number(cell) for cell in cells)])
+    heads = ["messages/s: 2 workers ÷ 1", "2 daemons ÷ 1"]
+    return report.table(["", *heads, "by CPU a message: 2 workers ÷ 1", "2 daemons ÷ 1"], rows)
+
+
 def worker_goals(scenarios: Scenarios) -> Iterator[Goal]:
     """What a second process is to bring."""
     for scenario in scenarios:
         measured = ratio(scenarios, scenario, "kumod, 2 workers", "kumod, 1 worker", "rate")
         yield Goal(f"{scenario}: messages/s of two workers ÷ one", measured, 1.7)
-        # The client has its part of two processors; this is what they would do without it.
+        # Clients have their part of the processors; this is what these would do without them.
         cpu = ratio(scenarios, scenario, "kumod, 1 worker", "kumod, 2 workers")
         capacity = None if cpu is None else 2 * cpu
         yield Goal(f"{scenario}: the same by CPU a message, twice one ÷ two", capacity, 1.7)
@@ -123,5 +136,7 @@ def _section(name: str, kept: dict[str, Any]) -> str:
     parts.append(server_table(scenarios))
     if comparison == "servers":
         parts.append(server_ratios(scenarios))
+    if comparison == "workers":
+        parts.append(worker_table(scenarios))
     parts.append(report.goal_table(_GOALS[comparison](scenarios)))
     return "\n\n".join(parts)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import statistics
 import subprocess
@@ -30,8 +31,8 @@ from benchmarks.servers import (
     Server,
     find_postfix_tool,
     install_haraka,
-    knows_workers,
     kumod,
+    kumod_copies,
     kumod_workers,
     smtp_sink,
     started,
@@ -50,6 +51,8 @@ class Scenario(NamedTuple):
         messages: messages of one run.
         sessions: connections at a time.
         reuses: whether a connection takes more than one message.
+        clients: processes that share messages and sessions; those of one server that has several ports,
+            among them.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Scenario(NamedTuple):
     messages: int
     sessions: int = 10
     reuses: bool = True
+    clients: int = 1
 
 
 SCENARIOS = (
@@ -127,8 +131,11 @@ COMPARISONS = (
     ),
     Comparison(
         "workers",
-        lambda: [kumod_workers(1), *([kumod_workers(2)] if knows_workers() else [])],
-        (Scenario("2k-new", 2048, 6000, 20, reuses=False), Scenario("2k", 2048, 20_000, 20)),
+        lambda: [kumod_workers(1), kumod_workers(2), kumod_copies(2)],
+        (
+            Scenario("2k-new", 2048, 6000, 20, reuses=False, clients=2),
+            Scenario("2k", 2048, 20_000, 20, clients=2),
+        ),
         is_spread=True,
     ),
 )
@@ -136,10 +143,18 @@ COMPARISONS = (
 
 def send(scenario: Scenario, server: Server, messages: int) -> None:
     """Send messages and wait for all their replies."""
-    command = [find_postfix_tool("smtp-source"), "-s", str(scenario.sessions), "-m", str(messages)]
+    share, sessions = messages // scenario.clients, scenario.sessions // scenario.clients
+    command = [find_postfix_tool("smtp-source"), "-s", str(sessions), "-m", str(share)]
     command += ["-l", str(scenario.size), *(["-d"] if scenario.reuses else [])]
-    command += ["-f", "sender@example.com", "-t", "recipient@example.org", f"127.0.0.1:{server.port}"]
-    subprocess.run(command, check=True, timeout=SEND_TIMEOUT)
+    command += ["-f", "sender@example.com", "-t", "recipient@example.org"]
+    ports = itertools.islice(itertools.cycle(server.ports), scenario.clients)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(subprocess.Popen([*command, f"127.0.0.1:{port}"])) for port in ports]
+        for client in clients:
+            stack.callback(client.kill)
+        for client in clients:
+            if client.wait(SEND_TIMEOUT):
+                raise subprocess.CalledProcessError(client.returncode, client.args)
 
 
 def measure(scenario: Scenario, server: Server) -> Sample:

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -60,12 +60,14 @@ class Kind(NamedTuple):
         command: what starts it.
         environment: added to this process's.
         missing: tells what it needs and is not here; an empty text when it can be started.
+        copies: how many are started, each for itself, and measured together.
     """
 
     name: str
     command: list[str]
     environment: dict[str, str]
     missing: Callable[[], str] = lambda: ""
+    copies: int = 1
 
 
 @dataclass
@@ -78,6 +80,7 @@ class Server:
         port: of 127.0.0.1, where it takes mail.
         folder: its KUMO_VAR.
         said: the last lines of its standard error.
+        copies: others of its kind that are measured with it.
     """
 
     name: str
@@ -85,10 +88,17 @@ class Server:
     port: int
     folder: Path
     said: deque[str]
+    copies: Sequence[Server] = ()
+
+    @property
+    def ports(self) -> list[int]:
+        """Where it takes mail, with its copies."""
+        return [self.port, *(copy.port for copy in self.copies)]
 
     def cpu_seconds(self) -> float:
-        """User and system time of its processes so far."""
-        return accounting.cpu_seconds(self.process.pid)
+        """User and system time of its processes so far, with those of its copies."""
+        of_copies = sum(copy.cpu_seconds() for copy in self.copies)
+        return accounting.cpu_seconds(self.process.pid) + of_copies
 
     def settled_cpu_seconds(self) -> float:
         """The same, once what it does by itself after a reply is done."""
@@ -128,12 +138,9 @@ def kumod_workers(count: int) -> Kind:
     return kumod(name, "discard", *arguments, KUMO_SMTP_LISTEN=f"127.0.0.1:{free_port()}")
 
 
-def knows_workers() -> bool:
-    """Whether ``kumod`` can serve with several processes."""
-    said = subprocess.run(
-        [sys.executable, "-m", "kumo", "--help"], capture_output=True, text=True, check=True
-    )
-    return "--workers" in said.stdout
+def kumod_copies(count: int) -> Kind:
+    """As many daemons as ``kumod_workers`` has processes, which know nothing of each other."""
+    return kumod(f"kumod, {count} daemons", "discard")._replace(copies=count)
 
 
 def find_postfix_tool(name: str) -> str:
@@ -186,7 +193,15 @@ def smtp_sink() -> Kind:
 
 @contextlib.contextmanager
 def started(kind: Kind) -> Iterator[Server]:
-    """Run a server until the body is done."""
+    """Run a server, with its copies, until the body is done."""
+    with contextlib.ExitStack() as stack:
+        server, *copies = [stack.enter_context(_started_alone(kind)) for _ in range(kind.copies)]
+        server.copies = copies
+        yield server
+
+
+@contextlib.contextmanager
+def _started_alone(kind: Kind) -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="kumo-bench-", ignore_cleanup_errors=True) as folder:
         environment = {**os.environ, "KUMO_SMTP_LISTEN": "127.0.0.1:0", "KUMO_VAR": folder} | kind.environment
         process = subprocess.Popen(

@@ -179,6 +179,8 @@ class Histogram(Distribution):
 
     __slots__ = ("documentation", "name")
 
+    kind = MetricKind.HISTOGRAM
+
     def __init__(self, name: str, documentation: str) -> None:
         super().__init__()
         self.name = name
@@ -186,7 +188,7 @@ class Histogram(Distribution):
 
     def family(self) -> Family:
         """The distribution now."""
-        return Family(self.name, MetricKind.HISTOGRAM, self.documentation, list(self.samples({})))
+        return Family(self.name, self.kind, self.documentation, list(self.samples({})))
 
 
 class HistogramSeries(dict[str, Distribution]):
@@ -199,6 +201,8 @@ class HistogramSeries(dict[str, Distribution]):
     """
 
     __slots__ = ("documentation", "label", "name")
+
+    kind = MetricKind.HISTOGRAM
 
     def __init__(self, name: str, label: str, documentation: str) -> None:
         super().__init__()
@@ -217,7 +221,7 @@ class HistogramSeries(dict[str, Distribution]):
     def family(self) -> Family:
         """All distributions now."""
         samples = [line for key, one in self.items() for line in one.samples({self.label: label_value(key)})]
-        return Family(self.name, MetricKind.HISTOGRAM, self.documentation, samples)
+        return Family(self.name, self.kind, self.documentation, samples)
 
 
 def _counter(name: str, label: str, documentation: str) -> Series:
@@ -314,3 +318,15 @@ class Metrics:
         """Every metric with the values of the moment it is yielded at."""
         for metric in vars(self).values():
             yield metric.family()
+
+    def counts(self) -> Iterator[Family]:
+        """Those that never go down, counters and histograms; their series do not grow with queues."""
+        for metric in vars(self).values():
+            if metric.kind is not MetricKind.GAUGE:
+                yield metric.family()
+
+    def gauges(self) -> Iterator[Family]:
+        """The others, one of which has a series for each queue."""
+        for metric in vars(self).values():
+            if metric.kind is MetricKind.GAUGE:
+                yield metric.family()

@@ -62,7 +62,12 @@ class Parent:
         self._metrics = Metrics()
         self._ports = Ports(count)
         self._supervisor = Supervisor(
-            count, self._start_worker, self._metrics, on_absence=self._ports.give_way
+            count,
+            self._start_worker,
+            self._metrics,
+            on_absence=self._ports.give_way,
+            # Workers close theirs; as long as one is open, the kernel goes on taking connections.
+            on_stop=self._ports.close,
         )
         self._is_stopping = False
         self._clock_sequence = secrets.randbits(CLOCK_SEQUENCE_BITS)
@@ -166,8 +171,6 @@ class Parent:
         self._is_stopping = True
         _log.info("shutting down")
         self._notifier.stopping("shutting down")
-        # Workers close theirs; as long as one is open, the kernel goes on taking connections.
-        self._ports.close()
         self._supervisor.stop()
 
 

@@ -15,7 +15,7 @@ from kumo.cli import loop_factory
 from kumo.errors import KumoError
 from kumo.logs import DiagnosticsFormat, configure_diagnostics
 from kumo.server import Server
-from kumo.workers import Assignment, HandedSockets, ParentLink
+from kumo.workers import Assignment, HandedSockets, ParentLink, keep_only
 
 
 def main(descriptor: int) -> int:
@@ -37,9 +37,8 @@ def main(descriptor: int) -> int:
         assignment = link.receive_assignment()
     except ConnectionError:
         return 0
-    for lock in assignment.locks:
-        # What a policy starts must not hold the spool for longer than its daemon.
-        os.set_inheritable(lock, False)
+    # Inherited by what a policy starts, a lock would hold the spool for longer than its daemon.
+    keep_only({descriptor, *assignment.sockets, *assignment.locks})
     worker = assignment.share.number
     try:
         configure_diagnostics(

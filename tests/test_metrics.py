@@ -55,6 +55,14 @@ def test_metrics_have_kumomtas_names() -> None:
     assert all(family.documentation.endswith(".") for family in metrics.families())
 
 
+def test_what_never_goes_down_can_be_had_without_the_rest() -> None:
+    metrics = Metrics()
+    counts, gauges = list(metrics.counts()), list(metrics.gauges())
+    assert {family.kind for family in counts} == {MetricKind.COUNTER, MetricKind.HISTOGRAM}
+    assert {family.kind for family in gauges} == {MetricKind.GAUGE}
+    assert {family.name for family in [*counts, *gauges]} == NAMES
+
+
 def test_daemons_share_no_numbers() -> None:
     one, other = Metrics(), Metrics()
     one.total_messages_received["esmtp_listener"] += 1

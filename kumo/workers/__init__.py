@@ -1,7 +1,7 @@
 """One daemon as several processes: what parent and workers tell each other, and who starts whom again."""
 
 from kumo.workers.assignment import Assignment, Share
-from kumo.workers.handed_sockets import HandedSockets
+from kumo.workers.handed_sockets import HandedSockets, keep_only
 from kumo.workers.parent_link import ParentLink
 from kumo.workers.ports import Ports
 from kumo.workers.supervisor import Supervisor
@@ -15,5 +15,6 @@ __all__ = [
     "Share",
     "Supervisor",
     "WorkerProcess",
+    "keep_only",
     "start_worker",
 ]

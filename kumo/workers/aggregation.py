@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-from kumo.metrics import Family, MetricKind, Sample
+from kumo.metrics import Family, Sample
 
 _Combine: TypeAlias = Callable[[float, float], float]
 
@@ -52,11 +52,6 @@ def merge(sources: Iterable[Iterable[Family]]) -> list[Family]:
         )
         for family, all_ in ((heads[name], values[name]) for name in heads)
     ]
-
-
-def lasting(families: Iterable[Family]) -> list[Family]:
-    """What is left of a process that has ended: counters never go down."""
-    return [family for family in families if family.kind is not MetricKind.GAUGE]
 
 
 def _add(values: dict[_Key, float], family: Family) -> None:

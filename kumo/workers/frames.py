@@ -35,7 +35,7 @@ class Hurry(msgspec.Struct, frozen=True, tag=True):
 
 
 class Scrape(msgspec.Struct, frozen=True, tag=True):
-    """Parent to worker: tell all metrics.
+    """Parent to worker: tell all metrics; the answer is ``Counts`` and ``Gauges``.
 
     Args:
         number: repeated in the answer.
@@ -46,6 +46,10 @@ class Scrape(msgspec.Struct, frozen=True, tag=True):
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
     """Worker to parent: it serves."""
+
+
+class Leaving(msgspec.Struct, frozen=True, tag=True):
+    """Worker to parent: it takes no connection any more, and ends when its sessions have."""
 
 
 class Status(msgspec.Struct, frozen=True, tag=True):
@@ -60,12 +64,24 @@ class Status(msgspec.Struct, frozen=True, tag=True):
     fault: str | None
 
 
-class Families(msgspec.Struct, frozen=True, tag=True):
-    """Worker to parent: a part of its metrics.
+class Counts(msgspec.Struct, frozen=True, tag=True):
+    """Worker to parent, again and again, for a scrape and at the end: a part of what it has counted so far.
+
+    Args:
+        families: some of those that never go down; one with many samples comes in several parts.
+        is_last: whether this is all. Frames of other counts never come between.
+    """
+
+    families: list[Family]
+    is_last: bool
+
+
+class Gauges(msgspec.Struct, frozen=True, tag=True):
+    """Worker to parent: a part of its other metrics.
 
     Args:
         scrape: number of the request.
-        families: some of them; one with many samples comes in several parts.
+        families: as those of ``Counts``.
         is_last: whether this is all.
     """
 
@@ -75,7 +91,7 @@ class Families(msgspec.Struct, frozen=True, tag=True):
 
 
 FromParent: TypeAlias = Drain | Hurry | Scrape
-FromWorker: TypeAlias = Ready | Status | Families
+FromWorker: TypeAlias = Ready | Leaving | Status | Counts | Gauges
 Frame: TypeAlias = Assignment | FromParent | FromWorker
 
 _encoder = msgspec.msgpack.Encoder()

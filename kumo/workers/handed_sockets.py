@@ -1,14 +1,18 @@
-"""Listening sockets that the parent bound, in the worker that accepts from them."""
+"""What a worker has from its parent: listening sockets to accept from, and nothing it was not handed."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from kumo.errors import TransportError
+
+_STANDARD_ERROR = 2
+"""Descriptors up to this one are the daemon's as much as a worker's."""
 
 
 class HandedSockets:
@@ -19,8 +23,6 @@ class HandedSockets:
     """
 
     def __init__(self, descriptors: Sequence[int]) -> None:
-        for descriptor in descriptors:
-            os.set_inheritable(descriptor, False)
         self._waiting = deque(socket.socket(fileno=descriptor) for descriptor in descriptors)
 
     def claim(self, _family: int, address: tuple[Any, ...]) -> socket.socket:
@@ -40,3 +42,23 @@ class HandedSockets:
         """Close what nobody claimed. Idempotent."""
         while self._waiting:
             self._waiting.popleft().close()
+
+
+def keep_only(handed: Collection[int]) -> None:
+    """Close what this process inherited but standard input, output and error, and what it was handed.
+
+    uvloop leaves a second descriptor of each of those three in what it starts, and whoever started the
+    parent may have left it others. Of a pipe among them the reader would wait for this process too, and
+    for what its policy starts. What this process has opened itself is not inheritable, and stays.
+
+    Args:
+        handed: descriptors that stay; what a policy starts will not inherit them.
+    """
+    for descriptor in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208 - numbers are all that is wanted
+        if descriptor in handed:
+            os.set_inheritable(descriptor, False)
+        elif descriptor > _STANDARD_ERROR:
+            # The listing's own descriptor is gone by now.
+            with contextlib.suppress(OSError):
+                if os.get_inheritable(descriptor):
+                    os.close(descriptor)

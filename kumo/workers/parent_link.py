@@ -18,9 +18,11 @@ from kumo.workers.assignment import Assignment
 from kumo.workers.frames import (
     SAMPLES_A_FRAME,
     BrokenFrame,
+    Counts,
     Drain,
-    Families,
+    Gauges,
     Hurry,
+    Leaving,
     Link,
     Ready,
     Scrape,
@@ -31,7 +33,8 @@ from kumo.workers.frames import (
 _log = logging.getLogger("kumod.workers")
 
 STATUS_INTERVAL = 1.0
-"""Seconds between two signs of life."""
+"""Seconds between two signs of life, and so of work whose counts are lost with a worker that is killed: to
+tell them, 340 samples, takes 0.24 ms."""
 
 
 class Service(Protocol):
@@ -67,6 +70,7 @@ class ParentLink:
         self._connected = socket.socket(fileno=descriptor)
         self._link: Link | None = None
         self._service: Service | None = None
+        self._is_leaving = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def receive_assignment(self) -> Assignment:
@@ -99,23 +103,32 @@ class ParentLink:
         self._link.send(Ready())
         self._tasks.append(asyncio.create_task(self._live(self._link, self._service), name="life"))
 
-    def stopping(self, status: str) -> None:
-        """The signs of life tell it."""
+    def stopping(self, _status: str) -> None:
+        """Say that this worker drains, so that its part of the connections goes to others; once."""
+        if self._link is not None and not self._is_leaving:
+            self._is_leaving = True
+            self._link.send(Leaving())
 
     def close(self) -> None:
-        """Say nothing any more. Idempotent."""
+        """Say what was counted until now, and nothing any more. Idempotent."""
         for task in self._tasks:
             task.cancel()
         self._tasks.clear()
         if self._link is None:
             self._connected.close()
-        else:
+            return
+        service, self._service = self._service, None
+        try:
+            if service is not None:
+                _tell_counts(self._link, service.metrics)
+        finally:
             self._link.close()
 
     async def _live(self, link: Link, service: Service) -> None:
         while True:
             # To a parent that does not listen nothing is piled up.
             if link.is_heard:
+                _tell_counts(link, service.metrics)
                 fault = service.fault()
                 # It may name a path, and that may be no UTF-8.
                 printable = None if fault is None else fault.encode("utf-8", "backslashreplace").decode()
@@ -130,7 +143,7 @@ class ParentLink:
                 elif isinstance(frame, Hurry):
                     service.hurry()
                 elif isinstance(frame, Scrape):
-                    await _answer(link, frame.number, service.metrics.families())
+                    await _answer(link, frame.number, service.metrics)
             _log.warning("the parent is gone")
         except BrokenFrame as error:
             _log.error("the parent cannot be understood: %s", error)
@@ -139,16 +152,29 @@ class ParentLink:
             service.drain()
 
 
-async def _answer(link: Link, number: int, families: Iterable[Family]) -> None:
-    for part in _parts(families):
-        try:
-            link.send(Families(number, part, is_last=False))
-        except ValueError:
-            # What cannot be told must not keep the rest from being told, nor the parent from being heard.
-            _log.exception("metrics that cannot be sent: %s", ", ".join(family.name for family in part))
+async def _answer(link: Link, number: int, metrics: Metrics) -> None:
+    _tell_counts(link, metrics)
+    for part in _parts(metrics.gauges()):
+        _tell(link, Gauges(number, part, is_last=False))
         await link.sent()
         await asyncio.sleep(0)
-    link.send(Families(number, [], is_last=True))
+    link.send(Gauges(number, [], is_last=True))
+
+
+def _tell_counts(link: Link, metrics: Metrics) -> None:
+    # In one go: older counts that come after newer ones would have a total go down.
+    for part in _parts(metrics.counts()):
+        _tell(link, Counts(part, is_last=False))
+    link.send(Counts([], is_last=True))
+
+
+def _tell(link: Link, frame: Counts | Gauges) -> None:
+    try:
+        link.send(frame)
+    except ValueError:
+        # What cannot be told must not keep the rest from being told, nor the parent from being heard.
+        names = ", ".join(family.name for family in frame.families)
+        _log.exception("metrics that cannot be sent: %s", names)
 
 
 def _parts(families: Iterable[Family]) -> Iterator[list[Family]]:

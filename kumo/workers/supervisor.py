@@ -10,10 +10,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import NamedTuple
 
 from kumo.errors import WorkerFailed
 from kumo.metrics import Family, Metrics
-from kumo.workers.aggregation import lasting, merge
+from kumo.workers.aggregation import merge
 from kumo.workers.worker_process import WorkerProcess, describe_exit
 
 _log = logging.getLogger("kumod.workers")
@@ -40,6 +42,14 @@ MOST_FAILURES = 5
 _TICK = 1.0
 
 
+class _Ending(NamedTuple):
+    """How a worker ended: its exit status, None where it could not be started, and the words for it."""
+
+    status: int | None
+    text: str
+    was_asked_for: bool = False
+
+
 class Supervisor:
     """The workers of one daemon.
 
@@ -47,7 +57,9 @@ class Supervisor:
         count: how many.
         start: starts the worker of a number, from 1; may fail with ``OSError``.
         own: the parent's own metrics.
-        on_absence: called with the number of a worker that could not be started again at once.
+        on_absence: called with the number of a worker that drains while another serves, or that could not be
+            started again at once; may come more than once.
+        on_stop: called when no connection is to be taken any more, before workers are told; likewise.
         first_pause: seconds before a worker that failed is started again.
     """
 
@@ -58,12 +70,14 @@ class Supervisor:
         own: Metrics,
         *,
         on_absence: Callable[[int], None],
+        on_stop: Callable[[], None],
         first_pause: float = FIRST_PAUSE,
     ) -> None:
         self._numbers = range(1, count + 1)
         self._start = start
         self._own = own
         self._on_absence = on_absence
+        self._on_stop = on_stop
         self._first_pause = first_pause
         self._workers: dict[int, WorkerProcess] = {}
         self._departed: list[Family] = []
@@ -100,6 +114,7 @@ class Supervisor:
     def stop(self) -> None:
         """Drain all workers and start none any more. Idempotent."""
         self._stopping.set()
+        self._on_stop()
         for worker in self._workers.values():
             self._end(worker)
 
@@ -122,28 +137,29 @@ class Supervisor:
         failures = 0
         while not self._stopping.is_set():
             began = asyncio.get_running_loop().time()
-            status, ending = await self._live(number)
+            ending = await self._live(number)
             if self._stopping.is_set():
-                if status not in {0, None}:
-                    self._unclean.append(ending)
-                    _log.error("%s", ending)
+                if ending.status not in {0, None}:
+                    self._unclean.append(ending.text)
+                    _log.error("%s", ending.text)
                 return
             has_settled = asyncio.get_running_loop().time() - began > SETTLED
-            failures = 0 if has_settled or status == 0 else failures + 1
-            self._give_up_if_hopeless(status, failures, ending)
+            failures = 0 if has_settled or ending.status == 0 else failures + 1
+            self._give_up_if_hopeless(ending, failures)
             if failures > 1:
                 self._on_absence(number)
             pause = min(self._first_pause * 2 ** max(0, failures - 1), LONGEST_PAUSE)
-            _log.error("%s; it is started again in %.2f s", ending, pause)
+            level = logging.INFO if ending.was_asked_for else logging.ERROR
+            _log.log(level, "%s; it is started again in %.2f s", ending.text, pause)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
 
-    async def _live(self, number: int) -> tuple[int | None, str]:
-        """One worker from start to end: its exit status, None where it has none, and the words for it."""
+    async def _live(self, number: int) -> _Ending:
+        """One worker from start to end."""
         try:
             worker = await self._start(number)
         except OSError as error:
-            return None, f"worker {number} cannot be started: {error.strerror or error}"
+            return _Ending(None, f"worker {number} cannot be started: {error.strerror or error}")
         self._workers[number] = worker
         _log.info("worker %d is process %d", number, worker.pid)
         if self._stopping.is_set():
@@ -151,33 +167,41 @@ class Supervisor:
         if self._is_hurried:
             worker.hurry()
         try:
-            status = await worker.attend(self._note_ready)
+            status = await worker.attend(partial(self._note_change, worker))
         finally:
             del self._workers[number]
-            self._departed = merge([self._departed, lasting(worker.families)])
+            self._departed = merge([self._departed, worker.counts])
         if worker.pid in self._killed:
             status = 0
-        return status, f"worker {number} (process {worker.pid}) {describe_exit(status)}"
+        text = f"worker {number} (process {worker.pid}) {describe_exit(status)}"
+        return _Ending(status, text, was_asked_for=worker.is_leaving and status == 0)
 
-    def _note_ready(self) -> None:
-        if self._serving == len(self._numbers):
+    def _note_change(self, worker: WorkerProcess) -> None:
+        if self._stopping.is_set():
+            return
+        if worker.is_leaving:
+            _log.info("worker %d was told to end, and drains", worker.number)
+        serving = sum(one.is_ready and not one.is_leaving for one in self._workers.values())
+        if serving == len(self._numbers):
             self.all_ready.set()
+        # Its successor cannot serve before it has ended, as it holds the shard of the spool until then. Where
+        # nobody else serves, who connects waits for the successor all the same.
+        for one in self._workers.values():
+            if one.is_leaving and serving:
+                self._on_absence(one.number)
 
-    @property
-    def _serving(self) -> int:
-        return sum(worker.is_ready for worker in self._workers.values())
-
-    def _give_up_if_hopeless(self, status: int | None, failures: int, ending: str) -> None:
+    def _give_up_if_hopeless(self, ending: _Ending, failures: int) -> None:
         """End the daemon where trying again is of no use.
 
         A worker that at the first start says why it cannot serve would say it again, and the daemon is to
         fail as one of a single process does. Later on a service that half works is not ended for its other
         half, which may be mended by then.
         """
-        if not self.all_ready.is_set() and status is not None and status > 0:
-            raise WorkerFailed(f"{ending} before the daemon served; see above for why")
-        if failures >= MOST_FAILURES and (self._serving == 0 or not self.all_ready.is_set()):
-            raise WorkerFailed(f"{ending}, for the {failures}th time in a row; giving up")
+        if not self.all_ready.is_set() and ending.status is not None and ending.status > 0:
+            raise WorkerFailed(f"{ending.text} before the daemon served; see above for why")
+        does_any_serve = any(worker.is_ready for worker in self._workers.values())
+        if failures >= MOST_FAILURES and not (does_any_serve and self.all_ready.is_set()):
+            raise WorkerFailed(f"{ending.text}, for the {failures}th time in a row; giving up")
 
     async def _tick(self) -> None:
         while True:
@@ -210,7 +234,7 @@ class Supervisor:
             return "shutting down"
         for number in self._numbers:
             worker = self._workers.get(number)
-            if worker is None or not worker.is_ready:
+            if worker is None or not worker.is_ready or worker.is_leaving:
                 return f"waiting for worker {number}"
             if worker.silence >= LONGEST_SILENCE:
                 return f"worker {number} does not answer"

@@ -20,11 +20,13 @@ from kumo.metrics import Family
 from kumo.workers.assignment import Assignment
 from kumo.workers.frames import (
     BrokenFrame,
+    Counts,
     Drain,
-    Families,
     Frame,
     FromParent,
+    Gauges,
     Hurry,
+    Leaving,
     Link,
     Ready,
     Scrape,
@@ -34,7 +36,7 @@ from kumo.workers.frames import (
 _log = logging.getLogger("kumod.workers")
 
 SCRAPE_LIMIT = 2.0
-"""Seconds that a worker has to tell its metrics; then those of the last time count."""
+"""Seconds that a worker has to tell its metrics; then what it told the last time counts."""
 
 _EXIT_LIMIT = 30.0
 """Seconds that a worker has to end once it said nothing more."""
@@ -55,30 +57,34 @@ class WorkerProcess:
         self.number = number
         self.pid = process.pid
         self.is_ready = False
+        self.is_leaving = False
+        """Whether it drains."""
         self.status = Status(0, None)
         """What it last said of itself."""
-        self.families: list[Family] = []
-        """What it last counted."""
+        self.counts: list[Family] = []
+        """What it last said that it had counted, which never goes down; at most a second old."""
         self.silence = 0
         """Seconds without a sign of life, counted by the supervisor, who has to be awake himself."""
         self._process = process
         self._link = link
+        self._incoming_counts: list[Family] = []
+        self._gauges: list[Family] = []
+        self._incoming_gauges: list[Family] = []
         self._scrapes = 0
-        self._incoming: list[Family] = []
         self._scraped: asyncio.Future[None] | None = None
 
-    async def attend(self, on_ready: Callable[[], None]) -> int:
+    async def attend(self, on_change: Callable[[], None]) -> int:
         """Listen to it until it has ended.
 
         Args:
-            on_ready: called when it serves.
+            on_change: called when it serves, and when it takes no connection any more.
 
         Returns:
             Its exit status; a signal's number, negative, where that ended it.
         """
         try:
             while (frame := await self._link.receive()) is not None:
-                self._note(frame, on_ready)
+                self._note(frame, on_change)
         except BrokenFrame as error:
             _log.error("worker %d cannot be understood and is killed: %s", self.number, error)
             self.kill()
@@ -90,12 +96,17 @@ class WorkerProcess:
             self.kill()
             return await self._process.wait()
 
+    @property
+    def families(self) -> list[Family]:
+        """All its metrics, as it last told them; a family may come in several parts."""
+        return [*self.counts, *self._gauges]
+
     async def scrape(self) -> None:
         """Bring ``families`` up to date; they stay as they are when it does not answer in time."""
         if not self.is_ready:
             return
         self._scrapes += 1
-        self._incoming = []
+        self._incoming_gauges = []
         self._scraped = asyncio.get_running_loop().create_future()
         self.tell(Scrape(self._scrapes))
         with contextlib.suppress(TimeoutError):
@@ -118,17 +129,24 @@ class WorkerProcess:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
-    def _note(self, frame: Frame, on_ready: Callable[[], None]) -> None:
+    def _note(self, frame: Frame, on_change: Callable[[], None]) -> None:
         self.silence = 0
         if isinstance(frame, Ready):
             self.is_ready = True
-            on_ready()
+            on_change()
+        elif isinstance(frame, Leaving):
+            self.is_leaving = True
+            on_change()
         elif isinstance(frame, Status):
             self.status = frame
-        elif isinstance(frame, Families) and frame.scrape == self._scrapes:
-            self._incoming += frame.families
+        elif isinstance(frame, Counts):
+            self._incoming_counts += frame.families
             if frame.is_last:
-                self.families, self._incoming = self._incoming, []
+                self.counts, self._incoming_counts = self._incoming_counts, []
+        elif isinstance(frame, Gauges) and frame.scrape == self._scrapes:
+            self._incoming_gauges += frame.families
+            if frame.is_last:
+                self._gauges, self._incoming_gauges = self._incoming_gauges, []
                 if self._scraped is not None and not self._scraped.done():
                     self._scraped.set_result(None)
 

@@ -66,6 +66,8 @@ class Kumod:
         descriptors: Sequence[int] = (),
     ) -> None:
         self.folder = folder
+        self.started = STARTED
+        """What it logs when it serves."""
         self.prefix = prefix
         self.arguments = arguments
         self.descriptors = descriptors
@@ -98,7 +100,7 @@ class Kumod:
                 pass_fds=self.descriptors,
             )
         try:
-            self.wait_for_line(STARTED)
+            self.wait_for_line(self.started)
         except BaseException:
             self.kill()
             raise

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import select
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -42,8 +45,17 @@ kumo.on('init', function()
   kumo.start_http_listener { listen = '127.0.0.1:0' }
 end)
 """
+SLEEP_UNTIL_AWAKE = """
+kumo.on('smtp_server_ehlo', function(domain)
+  if domain == 'slow.test' then
+    kumo.log_info 'asleep'
+    while not io.open(var .. '/awake') do kumo.sleep(0.01) end
+  end
+end)
+"""
 KEEP = POLICY % "127.0.0.1:0"
 CONTENT = b"Subject: x\r\n\r\nbody\r\n"
+STANDARD_ERROR = 2
 MOST_CONNECTIONS = 64
 """Until both of two workers have had one; the chance that they have not is nil."""
 
@@ -125,15 +137,17 @@ def is_running(pid: int) -> bool:
 
 
 def inheritable(pid: int) -> list[str]:
-    """What a program that a policy starts would inherit beside standard input, output and error.
-
-    uvloop leaves a second descriptor of each of those in what it starts.
-    """
-    standard = {Path(f"/proc/{pid}/fd/{number}").readlink() for number in range(3)}
-    descriptors = [path for path in Path(f"/proc/{pid}/fd").iterdir() if path.readlink() not in standard]
+    """What a program that a policy starts would inherit beside standard input, output and error."""
+    descriptors = [path for path in Path(f"/proc/{pid}/fd").iterdir() if int(path.name) > STANDARD_ERROR]
     infos = [(path, Path(f"/proc/{pid}/fdinfo/{path.name}").read_text()) for path in descriptors]
     flags = [(path, re.search(r"^flags:\t(\d+)$", info, re.MULTILINE)) for path, info in infos]
     return [str(path.readlink()) for path, found in flags if found and not int(found[1], 8) & os.O_CLOEXEC]
+
+
+def sockets_of(pid: int) -> set[str]:
+    """The sockets that a process has, as the kernel names them."""
+    links = [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    return {link for link in links if link.startswith("socket:")}
 
 
 def send_one(daemon: Kumod, recipient: bytes = b"b@example.org") -> None:
@@ -208,6 +222,26 @@ def test_all_workers_take_mail_and_are_counted_as_one(tmp_path: Path) -> None:
     assert not [path for path in (tmp_path / "log").iterdir() if path.stat().st_mode & 0o222]
 
 
+def test_a_worker_has_only_what_it_was_handed(tmp_path: Path) -> None:
+    """No pipe whose reader would wait for it, no second output, nothing of the parent's or of another one."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading), os.fdopen(writing, "w"):
+        unwanted = Path(f"/proc/self/fd/{writing}").readlink()
+        with Workers(tmp_path, KEEP, descriptors=[writing]) as daemon:
+            daemon.kill_worker(1)
+            daemon.wait_for_line("worker 1: serving")
+            first, second = daemon.pids().values()
+            for pid in (first, second):
+                folder = Path(f"/proc/{pid}/fd")
+                output = folder.joinpath(str(STANDARD_ERROR)).readlink()
+                links = {path.readlink() for path in folder.iterdir() if int(path.name) > STANDARD_ERROR}
+                assert not links & {unwanted, output}
+                assert inheritable(pid) == []
+                # The one that both listen on.
+                assert len(sockets_of(pid) & sockets_of(daemon.process.pid)) == 1
+            assert not sockets_of(first) & sockets_of(second)
+
+
 def test_one_worker_is_one_process(tmp_path: Path) -> None:
     with Workers(tmp_path, KEEP, count=1) as daemon:
         assert daemon.pids() == {}
@@ -274,6 +308,30 @@ def test_counters_do_not_go_down_with_a_worker(tmp_path: Path) -> None:
         assert daemon.metrics()[received] == count + 1
 
 
+def test_what_a_worker_counted_is_known_without_a_scrape(tmp_path: Path) -> None:
+    """Until its last sign of life when it is killed, and all of it when it ends by itself."""
+    manager = Manager(tmp_path / "notify")
+    with manager.socket:
+        environment = {"NOTIFY_SOCKET": str(manager.socket.getsockname()), "WATCHDOG_USEC": "200000"}
+        with Workers(tmp_path, KEEP, environment=environment) as daemon, contextlib.ExitStack() as peers:
+            count = send_until(daemon, lambda: bool(daemon.kept_in(1) and daemon.kept_in(2)))
+            # Signs of life tell of sessions, and come behind the counts.
+            for _ in range(MOST_CONNECTIONS):
+                peers.enter_context(Peer(daemon.port)).greet()
+            manager.hear_until(f"STATUS=serving, {MOST_CONNECTIONS} sessions")
+            daemon.kill_worker(1)
+            daemon.wait_for_line("worker 1: serving")
+            peers.close()
+            kept = daemon.kept_in(2)
+            count += send_until(daemon, lambda: daemon.kept_in(2) > kept)
+            daemon.kill_worker(2, signal.SIGTERM)
+            daemon.wait_for_line("worker 2: serving")
+            metrics = daemon.metrics()
+            assert metrics['total_messages_received{service="esmtp_listener"}'] == count
+            connections = metrics['total_connection_count{service="esmtp_listener"}']
+            assert connections == count + MOST_CONNECTIONS
+
+
 def test_a_worker_that_is_told_to_end_is_replaced_without_a_word_to_others(tmp_path: Path) -> None:
     with Workers(tmp_path, KEEP) as daemon:
         before = daemon.pids()
@@ -288,6 +346,36 @@ def test_a_worker_that_is_told_to_end_is_replaced_without_a_word_to_others(tmp_p
         assert after[2] == before[2]
         send_until(daemon, lambda: bool(daemon.kept_in(1) and daemon.kept_in(2)))
         assert daemon.stop() == 0
+
+
+def test_a_worker_that_drains_gets_no_connection(tmp_path: Path) -> None:
+    """Nor does anybody wait for it: the others take its part at once, not when its last session has ended."""
+    with Workers(tmp_path, KEEP + SLEEP_UNTIL_AWAKE) as daemon:
+        pids = daemon.pids()
+        with Peer(daemon.port) as busy:
+            busy.reply()
+            busy.send(b"EHLO slow.test\r\n")
+            number = int(re.findall(r"worker (\d): ", daemon.wait_for_line("asleep"))[0])
+            daemon.kill_worker(number, signal.SIGTERM)
+            daemon.wait_for_line(f"worker {number} was told to end, and drains")
+            wait_for(lambda: listening_sockets(daemon.port) == 1, daemon)
+            for _ in range(MOST_CONNECTIONS):
+                send_one(daemon)
+            assert daemon.liveness() == (503, f"waiting for worker {number}")
+            assert is_running(pids[number])
+            assert daemon.pids() == pids
+            (tmp_path / "awake").touch()
+            assert [busy.reply().code for _ in range(2)] == [250, 421]
+        daemon.wait_for_line(f"worker {number}: serving")
+        (ending,) = [line for line in daemon.lines if "ended with status 0; it is started again" in line]
+        assert " INFO " in ending
+        assert daemon.stop() == 0
+
+
+def listening_sockets(port: int) -> int:
+    """Among how many sockets the kernel deals out the connections to a port of 127.0.0.1."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    return sum(row[1] == f"0100007F:{port:04X}" and row[3] == "0A" for row in rows)
 
 
 def test_a_worker_that_hangs_is_named_to_probes(tmp_path: Path) -> None:
@@ -334,6 +422,57 @@ def test_a_worker_that_dies_again_and_again_ends_the_daemon(tmp_path: Path) -> N
         r"^Error: worker \d .* was ended by SIGKILL, for the 5th time in a row", log, re.MULTILINE
     )
     assert not any(is_running(pid) for pid in daemon.pids().values())
+
+
+def test_who_connects_while_a_failed_daemon_drains_is_refused(tmp_path: Path) -> None:
+    """Also by the sockets of the worker that could not be started: nobody would accept from them."""
+    policy = (
+        KEEP
+        + """
+        local function exists(name) local file = io.open(var .. '/' .. name) return file and file:close() end
+        if exists 'first' then
+          while not exists 'go' do os.execute 'sleep 0.01' end
+          error 'not for a second worker'
+        elseif exists 'parent' then
+          io.open(var .. '/first', 'w'):close()
+        else
+          io.open(var .. '/parent', 'w'):close()
+        end
+    """
+    )
+    daemon = Workers(tmp_path, policy + SLEEP_UNTIL_AWAKE)
+    daemon.started = ": serving"
+    with daemon:
+        serving = int(re.findall(r"worker (\d): serving", "".join(daemon.lines))[0])
+        with greeted_by_any(daemon) as busy:
+            busy.send(b"EHLO slow.test\r\n")
+            daemon.wait_for_line("asleep")
+            (tmp_path / "go").touch()
+            daemon.wait_for_line(f"worker {serving}: shutting down")
+            wait_for(lambda: is_refused(daemon.port), daemon)
+            assert all(is_refused(daemon.port) for _ in range(MOST_CONNECTIONS))
+            assert is_running(daemon.pids()[serving])
+            (tmp_path / "awake").touch()
+        assert daemon.process.wait(timeout=PATIENCE) == 1
+
+
+def greeted_by_any(daemon: Kumod) -> Peer:
+    """A connection that the worker has that serves; one that waits for another worker is given up."""
+    for _ in range(MOST_CONNECTIONS):
+        peer = Peer(daemon.port)
+        if select.select([peer.socket], [], [], 0.2)[0]:
+            assert peer.reply().code == 220
+            return peer
+        peer.socket.close()
+    raise AssertionError("nobody serves")
+
+
+def is_refused(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def test_workers_end_with_their_parent(tmp_path: Path) -> None:
@@ -513,4 +652,8 @@ def test_workers_of_another_user_serve_a_low_port(home: Path) -> None:
             assert Path(f"/proc/{pid}").stat().st_uid != 0
         daemon.kill_worker(1)
         daemon.wait_for_line("worker 1: serving")
+        # Its sockets are closed while it drains, and have to be bound again.
+        daemon.kill_worker(2, signal.SIGTERM)
+        daemon.wait_for_line("worker 2: serving")
+        assert listening_sockets(port) == 2
         assert daemon.stop() == 0

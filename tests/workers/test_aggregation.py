@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kumo.metrics import Family, MetricKind, Metrics, Sample
-from kumo.workers.aggregation import lasting, merge
+from kumo.workers.aggregation import merge
 
 
 def values(families: list[Family]) -> dict[str, float]:
@@ -88,8 +88,3 @@ def test_the_metrics_that_are_no_sums_exist() -> None:
         "scheduled_queue_count",
         "scheduled_count",
     } <= names
-
-
-def test_what_lasts_is_what_never_goes_down() -> None:
-    kinds = {family.kind for family in lasting(list(Metrics().families()))}
-    assert kinds == {MetricKind.COUNTER, MetricKind.HISTOGRAM}

@@ -15,10 +15,12 @@ from kumo.workers import Assignment, Share
 from kumo.workers.frames import (
     LARGEST_FRAME,
     BrokenFrame,
+    Counts,
     Drain,
-    Families,
     Frame,
+    Gauges,
     Hurry,
+    Leaving,
     Link,
     Ready,
     Scrape,
@@ -45,7 +47,9 @@ FRAMES: list[Frame] = [
     Ready(),
     Status(3, None),
     Status(0, "storage is too full"),
-    Families(7, [Family("n", MetricKind.COUNTER, "d", [Sample("", {"a": "b"}, 1.5)])], is_last=True),
+    Leaving(),
+    Counts([Family("n", MetricKind.COUNTER, "d", [Sample("", {"a": "b"}, 1.5)])], is_last=True),
+    Gauges(7, [Family("n", MetricKind.GAUGE, "d", [Sample("", {"a": "b"}, 1.5)])], is_last=True),
 ]
 
 
@@ -69,9 +73,9 @@ async def test_a_frame_arrives_as_it_was_sent(ends: tuple[Link, socket.socket], 
     other.close()
 
 
-@given(st.builds(Families, st.integers(0, 2**60), st.lists(_families, max_size=3), st.booleans()))
+@given(st.builds(Gauges, st.integers(0, 2**60), st.lists(_families, max_size=3), st.booleans()))
 @settings(deadline=None)
-def test_metrics_survive_the_way(frame: Families) -> None:
+def test_metrics_survive_the_way(frame: Gauges) -> None:
     assert decode(encode(frame)[4:]) == frame
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from typing import cast
 
 import pytest
 
@@ -14,9 +15,12 @@ from kumo.workers.aggregation import merge
 from kumo.workers.frames import (
     SAMPLES_A_FRAME,
     BrokenFrame,
+    Counts,
     Drain,
-    Families,
+    FromWorker,
+    Gauges,
     Hurry,
+    Leaving,
     Link,
     Ready,
     Scrape,
@@ -59,6 +63,13 @@ class Pair:
         await self.worker.attend(self.server)
         self.parent = await Link.open(self.ours)
         return self.parent
+
+
+async def next_but_counts(parent: Link) -> FromWorker | None:
+    """The next frame that is none of ``Counts``, which come again and again."""
+    while isinstance(frame := await parent.receive(), Counts):
+        pass
+    return cast("FromWorker | None", frame)
 
 
 @pytest.fixture
@@ -114,14 +125,57 @@ async def test_signs_of_life_follow_readiness(pair: Pair, monkeypatch: pytest.Mo
     pair.worker.starting("reading")
     pair.worker.ready(lambda: "unused")
     assert await parent.receive() == Ready()
-    assert await parent.receive() == Status(3, None)
+    assert await next_but_counts(parent) == Status(3, None)
     pair.server.trouble = "shutting down"
-    while (frame := await parent.receive()) == Status(3, None):
+    while (frame := await next_but_counts(parent)) == Status(3, None):
         pass
     assert frame == Status(3, "shutting down")
     pair.worker.close()
     while await parent.receive() is not None:
         pass
+
+
+async def test_who_drains_says_so_once(pair: Pair) -> None:
+    parent = await pair.attend()
+    pair.worker.stopping("shutting down")
+    pair.worker.stopping("still waiting for 1 sessions")
+    pair.worker.close()
+    assert await parent.receive() == Leaving()
+    assert await next_but_counts(parent) is None
+
+
+def received_by(families: list[Family]) -> float:
+    """The messages that were counted."""
+    (samples,) = [family.samples for family in families if family.name == "total_messages_received"]
+    return sum(sample.value for sample in samples)
+
+
+async def test_what_is_counted_is_told_unasked(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the sign of life that follows; and a last time at the end."""
+    monkeypatch.setattr("kumo.workers.parent_link.STATUS_INTERVAL", 0.001)
+    parent = await pair.attend()
+    pair.server.metrics.total_messages_received["esmtp_listener"] += 5
+    pair.worker.ready(lambda: "")
+    assert await parent.receive() == Ready()
+    assert received_by(await told_counts(parent)) == 5
+    assert isinstance(await parent.receive(), Status)
+    pair.server.metrics.total_messages_received["esmtp_listener"] += 2
+    pair.worker.close()
+    last: list[Family] = []
+    while (frame := await parent.receive()) is not None:
+        if isinstance(frame, Counts):
+            last = frame.families or last
+    assert received_by(last) == 7
+
+
+async def told_counts(parent: Link) -> list[Family]:
+    found: list[Family] = []
+    while True:
+        frame = await parent.receive()
+        assert isinstance(frame, Counts)
+        found += frame.families
+        if frame.is_last:
+            return found
 
 
 async def test_many_metrics_come_in_small_frames(pair: Pair) -> None:
@@ -131,10 +185,10 @@ async def test_many_metrics_come_in_small_frames(pair: Pair) -> None:
     metrics.total_messages_received["esmtp_listener"] += 5
     expected = merge([metrics.families()])
     parent.send(Scrape(9))
-    found: list[Family] = []
+    found = await told_counts(parent)
     while True:
         frame = await parent.receive()
-        assert isinstance(frame, Families)
+        assert isinstance(frame, Gauges)
         assert frame.scrape == 9
         assert sum(len(family.samples) for family in frame.families) <= SAMPLES_A_FRAME
         if frame.is_last:
@@ -144,33 +198,38 @@ async def test_many_metrics_come_in_small_frames(pair: Pair) -> None:
     assert merged == {family.name: family for family in expected if family.samples}
 
 
-async def test_metrics_that_cannot_be_sent_do_not_keep_the_parent_from_being_heard(pair: Pair) -> None:
+async def test_metrics_that_cannot_be_sent_do_not_keep_the_parent_from_being_heard(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
     parent = await pair.attend()
     # Nothing that is counted gives such a label; what does must not make the worker deaf all the same.
-    pair.server.metrics.families = lambda: iter(  # type: ignore[method-assign]
-        [Family("odd", MetricKind.GAUGE, "Odd.", [Sample("", {"queue": "\udcff"}, 1.0)])]
-    )
+    odd = Family("odd", MetricKind.GAUGE, "Odd.", [Sample("", {"queue": "\udcff"}, 1.0)])
+    monkeypatch.setattr(Metrics, "counts", lambda _: iter([odd]))
+    monkeypatch.setattr(Metrics, "gauges", lambda _: iter([odd]))
     parent.send(Scrape(1))
-    frame = await parent.receive()
-    assert isinstance(frame, Families)
-    assert frame.is_last
+    assert [await parent.receive() for _ in range(2)] == [Counts([], True), Gauges(1, [], True)]
     parent.send(Drain())
     assert await pair.server.told.get() == "drain"
 
 
-async def test_a_worker_whose_listening_fails_ends(pair: Pair) -> None:
+async def test_a_worker_whose_listening_fails_ends(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     parent = await pair.attend()
 
-    def families() -> None:
+    def counts(_: Metrics) -> None:
         raise RuntimeError("a bug")
 
-    pair.server.metrics.families = families  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(Metrics, "counts", counts)
     parent.send(Scrape(1))
     async with asyncio.timeout(10):
         assert await pair.server.told.get() == "drain"
     (task,) = pair.worker._tasks
     with pytest.raises(RuntimeError, match="a bug"):
         await task
+    with pytest.raises(RuntimeError, match="a bug"):
+        pair.worker.close()
+    while await parent.receive() is not None:
+        pass
+    pair.worker.close()
 
 
 async def test_a_fault_that_names_an_odd_path_is_told(pair: Pair) -> None:
@@ -178,4 +237,4 @@ async def test_a_fault_that_names_an_odd_path_is_told(pair: Pair) -> None:
     pair.server.trouble = "disk of /spool/\udcff is full"
     pair.worker.ready(lambda: "")
     assert isinstance(await parent.receive(), Ready)
-    assert await parent.receive() == Status(3, "disk of /spool/\\udcff is full")
+    assert await next_but_counts(parent) == Status(3, "disk of /spool/\\udcff is full")

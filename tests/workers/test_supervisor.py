@@ -21,24 +21,31 @@ class Played:
         self.number = number
         self.pid = 1000 + number
         self.is_ready = False
+        self.is_leaving = False
         self.status = Status(0, None)
         self.never_hangs = False
         self._silence = 0
+        self.counted = 0
+        self.counts: list[Family] = []
         self.families: list[Family] = []
-        self.next_families: list[Family] = []
         self.told: list[str] = []
         self.ends_when_drained = True
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._on_ready: asyncio.Future[Callable[[], None]] = asyncio.get_running_loop().create_future()
+        self._on_change: asyncio.Future[Callable[[], None]] = asyncio.get_running_loop().create_future()
 
-    async def attend(self, on_ready: Callable[[], None]) -> int:
-        self._on_ready.set_result(on_ready)
+    async def attend(self, on_change: Callable[[], None]) -> int:
+        self._on_change.set_result(on_change)
         return await self._ended
 
     async def serve(self) -> None:
-        on_ready = await self._on_ready
+        on_change = await self._on_change
         self.is_ready = True
-        on_ready()
+        on_change()
+
+    async def leave(self) -> None:
+        on_change = await self._on_change
+        self.is_leaving = True
+        on_change()
 
     @property
     def silence(self) -> int:
@@ -52,7 +59,13 @@ class Played:
         self._ended.set_result(status)
 
     async def scrape(self) -> None:
-        self.families = self.next_families
+        self.tell_counts()
+        connections = Family("connection_count", MetricKind.GAUGE, "", [Sample("", {}, self.counted)])
+        self.families = [*self.counts, connections]
+
+    def tell_counts(self) -> None:
+        sample = Sample("", {"service": "x"}, self.counted)
+        self.counts = [Family("total_messages_received", MetricKind.COUNTER, "", [sample])]
 
     def drain(self) -> None:
         self.told.append("drain")
@@ -74,14 +87,18 @@ class Stage:
 
     def __init__(self, count: int) -> None:
         self.started: asyncio.Queue[Played] = asyncio.Queue()
+        self.all_started: list[Played] = []
         self.absent: list[int] = []
         self.was_absent = asyncio.Event()
+        self.has_stopped = asyncio.Event()
+        """Set when no connection is to be taken any more; no worker has been told to drain by then."""
         self.refusal: OSError | None = None
         self.supervisor = Supervisor(
             count,
             cast("Callable[[int], Awaitable[WorkerProcess]]", self._start),
             Metrics(),
             on_absence=self._note_absence,
+            on_stop=self._note_stop,
             first_pause=0.001,
         )
         self.running = asyncio.create_task(self.supervisor.run())
@@ -90,12 +107,18 @@ class Stage:
         if self.refusal is not None:
             raise self.refusal
         played = Played(number)
+        self.all_started.append(played)
         self.started.put_nowait(played)
         return played
 
     def _note_absence(self, number: int) -> None:
         self.absent.append(number)
         self.was_absent.set()
+
+    def _note_stop(self) -> None:
+        if not self.has_stopped.is_set():
+            assert not any("drain" in worker.told for worker in self.all_started)
+        self.has_stopped.set()
 
     async def next(self, count: int = 1) -> list[Played]:
         """The workers that are started next."""
@@ -196,10 +219,16 @@ async def test_dying_again_and_again_at_the_start_ends_the_daemon(stage: Stage) 
     for _ in range(4):
         second.end(-11)
         (second,) = await stage.next()
+    first.ends_when_drained = False
     second.end(-11)
+    async with asyncio.timeout(10):
+        await stage.has_stopped.wait()
+    # The first one may drain for long; who connects meanwhile must be refused.
+    assert not stage.running.done()
+    assert first.told == ["drain"]
+    first.end(0)
     with pytest.raises(WorkerFailed, match=r"was ended by SIGSEGV, for the 5th time in a row"):
         await stage.running
-    assert first.told == ["drain"]
 
 
 async def test_a_service_that_half_works_goes_on(stage: Stage) -> None:
@@ -215,6 +244,48 @@ async def test_a_service_that_half_works_goes_on(stage: Stage) -> None:
     second.end(1)
     with pytest.raises(WorkerFailed, match="worker 2"):
         await stage.running
+
+
+async def test_who_leaves_gives_its_connections_to_others(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    first, second = await serving(stage)
+    await first.leave()
+    assert stage.absent == [1]
+    assert stage.supervisor.liveness() == "waiting for worker 1"
+    assert stage.started.empty()  # it has its shard until it ends
+    first.end(0)
+    (again,) = await stage.next()
+    await again.serve()
+    assert stage.supervisor.liveness() is None
+    assert second.told == []
+    (ending,) = [record for record in caplog.records if "ended with status 0" in record.message]
+    assert ending.levelname == "INFO"
+
+
+async def test_the_last_one_that_leaves_keeps_its_connections_for_its_successor(stage: Stage) -> None:
+    first, second = await serving(stage)
+    await first.leave()
+    await second.leave()
+    assert stage.absent == [1]
+    first.end(0)
+    (again,) = await stage.next()
+    assert stage.absent == [1]
+    await again.serve()
+    assert stage.absent == [1, 2]
+
+
+async def test_who_leaves_and_fails_has_failed(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    first, second = await serving(stage)
+    await first.leave()
+    first.end(-9)
+    await stage.next()
+    second.end(0)
+    await stage.next()
+    levels = [record.levelname for record in caplog.records if "started again" in record.message]
+    assert levels == ["ERROR", "ERROR"]
 
 
 async def test_a_system_that_starts_no_process_is_asked_again(stage: Stage) -> None:
@@ -262,29 +333,27 @@ async def test_the_fault_of_one_is_the_daemons(stage: Stage) -> None:
 
 
 async def test_what_a_dead_worker_counted_stays(stage: Stage) -> None:
-    def counted(number: float) -> list[Family]:
-        sample = [Sample("", {"service": "x"}, number)]
-        return [
-            Family("total_messages_received", MetricKind.COUNTER, "", sample),
-            Family("connection_count", MetricKind.GAUGE, "", sample),
-        ]
+    """Also what nobody has asked it for."""
 
-    async def shown() -> dict[str, float]:
-        wanted = {"total_messages_received", "connection_count"}
-        families = await stage.supervisor.families()
-        return {family.name: family.samples[0].value for family in families if family.name in wanted}
+    async def shown() -> tuple[float, float]:
+        values = {family.name: family.samples for family in await stage.supervisor.families()}
+        (received,), (connections,) = values["total_messages_received"], values["connection_count"]
+        return received.value, connections.value
 
     first, second = await serving(stage)
-    first.next_families, second.next_families = counted(5), counted(7)
-    assert (await shown())["total_messages_received"] == 12
+    first.counted, second.counted = 5, 7
+    assert await shown() == (12, 12)
+    gone = 0
     for status in (-9, 0):
+        first.counted += 1
+        first.tell_counts()
+        gone += first.counted
         first.end(status)
         (first,) = await stage.next()
         await first.serve()
-        gone = 12 if status else 14
-        assert await shown() == {"total_messages_received": gone, "connection_count": 7}
-        first.next_families = counted(2)
-        assert await shown() == {"total_messages_received": gone + 2, "connection_count": 9}
+        assert await shown() == (gone + 7, 7)
+        first.counted = 2
+        assert await shown() == (gone + 9, 9)
     both = await asyncio.gather(stage.supervisor.families(), stage.supervisor.families())
     assert both[0] is both[1]
 
