@@ -14,6 +14,13 @@ cdef extern from "Python.h":
     void Py_DECREF(PyObject *octets)
 
 
+cdef enum:
+    # Octets from which on the copy is made in its exact size. The C library maps what is larger than anything
+    # it has got back: a copy that shrinks before it is freed would be mapped anew each time, and the 5000
+    # pages of 20 MB cost ten times the change.
+    LARGE = 1 << 20
+
+
 ctypedef void (*Change)(kumo_change *change) noexcept
 ctypedef Py_ssize_t (*Count)(const kumo_change *change) noexcept
 
@@ -32,9 +39,14 @@ cdef inline bytes changed(bytes data, Py_ssize_t first, Change change, Count cou
     copy.octets = <const unsigned char *> PyBytes_AS_STRING(<PyObject *> data)
     copy.length = PyBytes_GET_SIZE(<PyObject *> data)
     copy.taken = copy.made = first - first % STEP
-    # Counting first would cost half as much as changing. Lines of 32 octets and more need no more room than
-    # this; where it is not enough, the rest is counted and the copy grows, once.
-    copy.room = copy.length if count == NULL else copy.length + copy.length // 32 + 4 * STEP
+    if count == NULL:
+        copy.room = copy.length
+    elif copy.length < LARGE:
+        # Counting first would cost half as much as changing. Lines of 32 octets and more need no more room
+        # than this; where it is not enough, the rest is counted and the copy grows, once.
+        copy.room = copy.length + copy.length // 32 + 4 * STEP
+    else:
+        copy.room = copy.length + count(&copy)
     made = PyBytes_FromStringAndSize(NULL, copy.room)
     copy.to = <unsigned char *> PyBytes_AS_STRING(made)
     memcpy(copy.to, copy.octets, copy.taken)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
 import pytest
 
@@ -95,6 +96,19 @@ def test_long_contents_of_changing_density(seed: int) -> None:
 def test_a_copy_that_turns_out_too_small_grows(unit: bytes, dense_first: bool) -> None:
     dense, plain = unit * 5000, b"some text\r\n" * 2000
     check_all(dense + plain if dense_first else plain + dense)
+
+
+@pytest.mark.parametrize("more", [0, 1, 63, 64, 100])
+@pytest.mark.parametrize("unit", [b"x" * 200 + b"\n.", b"\n.", b"a\r\nb\r", b"\r\n.."])
+def test_a_large_copy_is_made_in_its_size(unit: bytes, more: int) -> None:
+    content = b"x" * 70 + b"\r\n." + unit * ((1 << 20) // len(unit)) + b"y" * more
+    for kernel, oracle in ((fix_line_endings, reference.fix_line_endings), (stuff, reference.stuff)):
+        tracemalloc.start()
+        copy = kernel(content)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert copy == oracle(content)
+        assert peak < len(copy) + 4096
 
 
 @pytest.mark.parametrize("size", [1, 63, 64, 65, 511, 4096])
