@@ -364,6 +364,7 @@ class Journal:
 
     def _unlist(self, spool_id: str, segment: Segment) -> None:
         segment.live.pop(spool_id, None)
+        segment.stuck.discard(spool_id)
         if segment.live:
             return
         if segment is self._active:
@@ -395,23 +396,43 @@ class Journal:
     # --- moving to files ------------------------------------------------------------------------
 
     def age(self) -> float:
-        """Seconds since the oldest segment that holds wanted messages was begun; 0: there is none."""
-        oldest = self._closed[0] if self._closed else self._active
+        """Seconds since the oldest segment that holds messages to be moved was begun; 0: there is none."""
+        oldest = next(filter(_is_movable, self._closed), self._active)
         return time.monotonic() - oldest.begun if oldest is not None and oldest.live else 0.0
+
+    @property
+    def is_movable(self) -> bool:
+        """Whether there are messages that are not passed over."""
+        return any(map(_is_movable, self._closed)) or (self._active is not None and bool(self._active.live))
+
+    def pass_over(self, spool_id: str) -> None:
+        """Have ``oldest`` leave a message out, so that those behind it have their turn."""
+        location = self._index.get(spool_id)
+        if location is not None:
+            location.segment.stuck.add(spool_id)
+
+    def pass_over_none(self) -> None:
+        """Have ``oldest`` choose among all messages again."""
+        for segment in self._closed:
+            segment.stuck.clear()
 
     def oldest(self, messages: int, octets: int) -> list[str]:
         """Some of the messages that were stored first; the segment they are in takes no further ones.
+
+        Those that are passed over are not among them.
 
         Args:
             messages: at least one, at most so many.
             octets: of content, after which there are no more of them.
         """
-        if not self._closed and self._active is not None and self._active.live:
+        if not any(map(_is_movable, self._closed)) and self._active is not None and self._active.live:
             self._closed.append(self._active)
             self._active = None
-        chosen = []
-        for segment in self._closed:
+        chosen: list[str] = []
+        for segment in filter(_is_movable, self._closed):
             for spool_id, record in segment.live.items():
+                if spool_id in segment.stuck:
+                    continue
                 chosen.append(spool_id)
                 octets -= record.content_length
                 if len(chosen) >= messages or octets <= 0:
@@ -466,3 +487,7 @@ class Journal:
                 raise OSError(errno.EIO, "the journal is cut short")
             return octets
         return None
+
+
+def _is_movable(segment: Segment) -> bool:
+    return len(segment.live) > len(segment.stuck)

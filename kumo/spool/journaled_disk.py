@@ -89,6 +89,7 @@ class JournaledDisk:
 
         Raises:
             OSError: the disk fails.
+            SpoolError: a segment of it cannot be read.
         """
         self._journal.recover(lambda spool_id: self._meta.has(spool_id) and self._data.has(spool_id))
 
@@ -129,10 +130,15 @@ class JournaledDisk:
 
     def relieve(self) -> None:
         """See ``Engine``: moves twice of what came in, while the journal is too long or too old."""
-        messages, octets = self._owed_messages, self._owed_octets
+        if self._owed_messages and (self._is_beyond(1) or self._journal.age() > _MOST_SECONDS):
+            self._owed_messages *= 2
+            self._owed_octets = 2 * self._owed_octets + 1
+            # In parts: the contents of a part are in memory at one time.
+            while self._owed_messages > 0 and self._owed_octets > 0:
+                messages = min(self._owed_messages, _MOVED_AT_ONCE)
+                if self._move_some(messages, min(self._owed_octets, _OCTETS_MOVED_AT_ONCE)):
+                    break
         self._owed_messages = self._owed_octets = 0
-        if messages and (self._is_beyond(1) or self._journal.age() > _MOST_SECONDS):
-            self._move_some(2 * messages, 2 * octets + 1)
 
     def tidy(self) -> bool:
         """See ``Engine``: moves messages into files and removes empty directories."""
@@ -142,9 +148,13 @@ class JournaledDisk:
     def finish(self) -> None:
         """See ``Engine``."""
         until = time.monotonic() + _LAST_SECONDS
-        self._not_before = 0.0
-        while not self._move_some(_MOVED_AT_ONCE, _OCTETS_MOVED_AT_ONCE) and time.monotonic() < until:
-            pass
+        # Twice: what could not be moved before is tried once more, behind all others.
+        for _ in range(2):
+            self._not_before = 0.0
+            while not self._move_some(_MOVED_AT_ONCE, _OCTETS_MOVED_AT_ONCE) and time.monotonic() < until:
+                pass
+            if time.monotonic() >= until:
+                break
         if self._journal:
             _log.warning("%d messages stay in the journal; the next start has them", len(self._journal))
         self._journal.close()
@@ -222,10 +232,8 @@ class JournaledDisk:
         return is_for_journal
 
     def _owe(self, requests: Sequence[StoreRequest]) -> None:
-        for request in requests:
-            for entry in request.entries:
-                self._owed_messages += 1
-                self._owed_octets += sum(map(len, entry.segments or ()))
+        self._owed_messages = sum(len(request.entries) for request in requests)
+        self._owed_octets = sum(map(_content_octets, requests))
 
     def _is_beyond(self, times: int) -> bool:
         return len(self._journal) > times * _MOST_MESSAGES or self._journal.octets > times * _MOST_OCTETS
@@ -239,26 +247,53 @@ class JournaledDisk:
         if time.monotonic() < self._not_before:
             return True
         ids = self._journal.oldest(messages, octets)
-        if ids and not self._move(ids):
+        makes_sense = self._move(ids)
+        if makes_sense and self._journal.is_movable:
+            return False
+        if self._journal:
             self._not_before = time.monotonic() + _PAUSE
-            return True
-        return not self._journal
+        if not self._journal.is_movable:
+            # Each that is left had its turn, and has the next one after the pause.
+            self._journal.pass_over_none()
+        return True
 
     def _move(self, spool_ids: Sequence[str]) -> bool:
-        """Move messages into files; whether all of them are there."""
-        try:
-            requests = [StoreRequest([self._entry(spool_id)]) for spool_id in spool_ids]
-        except (OSError, SpoolError) as error:
-            _log.error("the journal cannot be read: %s; it stays as it is", error)
-            return False
+        """Move messages into files; those that cannot be moved are passed over from now on.
+
+        Returns:
+            Whether it makes sense to go on: what several of them fail from, all of them, is the disk.
+        """
+        requests = self._requests(spool_ids)
+        self._owed_messages -= len(spool_ids)
+        self._owed_octets -= sum(map(_content_octets, requests))
         self._commit.store(requests)
-        if any(request.error is not None for request in requests):
-            _log.error("%d messages cannot be moved into files; they stay in the journal", len(requests))
-            self._take_back(requests)
-            return False
         # Before anything of them is removed: a crash must not bring it back.
         self._forget(requests)
-        return True
+        failed = [request for request in requests if request.error is not None]
+        if failed:
+            _log.error("%d messages cannot be moved into files; they stay in the journal", len(failed))
+            self._take_back(failed)
+        for request in failed:
+            self._journal.pass_over(request.entries[0].id)
+        return len(failed) < max(2, len(requests))
+
+    def _requests(self, spool_ids: Sequence[str]) -> list[StoreRequest]:
+        """Read messages of the journal; those that cannot be read are passed over from now on."""
+        requests = []
+        errors: list[str] = []
+        for spool_id in spool_ids:
+            try:
+                requests.append(StoreRequest([self._entry(spool_id)]))
+            except (OSError, SpoolError) as error:
+                self._journal.pass_over(spool_id)
+                errors.append(f"message {spool_id}: {error}")
+        if errors:
+            _log.error(
+                "%d messages of the journal cannot be read and stay there; the first: %s",
+                len(errors),
+                errors[0],
+            )
+        return requests
 
     def _take_back(self, requests: Sequence[StoreRequest]) -> None:
         """Remove the files of messages that the journal has: on a full disk it would have both."""
@@ -293,6 +328,10 @@ class JournaledDisk:
         except OSError as error:
             return Problem(spool_id, f"message {spool_id} cannot be read: {error}", is_lasting=False)
         return read_entry(spool_id, self._data, self._meta)
+
+
+def _content_octets(request: StoreRequest) -> int:
+    return sum(len(segment) for entry in request.entries for segment in entry.segments or ())
 
 
 def journal_directory(meta_root: str) -> str:

@@ -12,3 +12,4 @@ cdef class Segment:
     cdef public object number
     cdef public object octets
     cdef public object path
+    cdef public object stuck

@@ -44,6 +44,7 @@ class Segment:
         "number",
         "octets",
         "path",
+        "stuck",
     )
 
     def __init__(self, path: str, descriptor: int, identity: tuple[int, int]) -> None:
@@ -60,6 +61,8 @@ class Segment:
         """Monotonic time."""
         self.live: dict[str, Record] = {}
         """The messages in it that are wanted, oldest first."""
+        self.stuck: set[str] = set()
+        """Those of them that could not be moved, and are passed over for a while."""
         self.is_sound = True
         """False once a write or sync failed: it is read, but never written again."""
         self.is_damaged = False

@@ -122,7 +122,7 @@ class Writer:
         is_last = False
         while not is_last:
             try:
-                batch, is_last = self._next_batch(patience)
+                is_last = self._serve(patience)
             except queue.Empty:
                 if not is_tidy:
                     is_tidy = self._attempt_tidy()
@@ -130,13 +130,25 @@ class Writer:
             else:
                 is_tidy = False
                 patience = _IDLE_SECONDS
-                if batch:
-                    self._perform(batch)
-                    self._answer(batch)
-                    _attempt((), self._engine.relieve)
+                _attempt((), self._engine.relieve)
             self._health.probe_if_due()
             patience = self._patience(None if is_tidy else patience)
         _attempt((), self._engine.finish)
+
+    def _serve(self, patience: float | None) -> bool:
+        """Perform what waits, and hold none of it afterwards: its contents may be large.
+
+        Returns:
+            Whether the thread is to end.
+
+        Raises:
+            queue.Empty: nothing did for so long.
+        """
+        batch, is_last = self._next_batch(patience)
+        if batch:
+            self._perform(batch)
+            self._answer(batch)
+        return is_last
 
     def _attempt_tidy(self) -> bool:
         try:
