@@ -42,6 +42,10 @@ class Engine(Protocol):
             Whether nothing is left to do.
         """
 
+    @property
+    def patience(self) -> float | None:
+        """Seconds until ``tidy`` has something to do that it put off; None: nothing."""
+
     def finish(self) -> None:
         """End in good order; what fails, or takes too long, is left to the next start."""
 

@@ -11,11 +11,12 @@ import logging
 import time
 from collections.abc import Sequence
 
-from kumo.errors import CorruptEntry, SpoolError
+from kumo.errors import CorruptEntry, SpoolError, SpoolFull
 from kumo.message import Message, created_ticks
 from kumo.spool.enumeration import (
     Inventory,
     Problem,
+    find_tear,
     read_entry,
     set_entry_aside,
     set_foreign_aside,
@@ -49,6 +50,9 @@ _OCTETS_MOVED_AT_ONCE = 8 << 20
 _PAUSE = 60.0
 """Seconds until messages are moved again after that failed; they are safe where they are."""
 
+_LOOK_SECONDS = 3.0
+"""Until it is looked again for the room that was missing: as often as the rest of the daemon looks."""
+
 _LAST_SECONDS = 5.0
 """How long a clean end moves messages; the rest is found in the journal."""
 
@@ -63,6 +67,7 @@ class JournaledDisk:
     """
 
     __slots__ = (
+        "_beside",
         "_commit",
         "_data",
         "_files",
@@ -80,6 +85,8 @@ class JournaledDisk:
         self._commit = GroupCommit(data, meta, files)
         flush = data.barrier is not None or meta.barrier is not None
         self._journal = Journal(journal_directory(meta.root), files, meta.set_aside, flush=flush)
+        self._beside: set[str] = set()
+        """Messages of the journal of which files could not be removed."""
         self._not_before = 0.0
         self._owed_messages = 0
         self._owed_octets = 0
@@ -91,7 +98,7 @@ class JournaledDisk:
             OSError: the disk fails.
             SpoolError: a segment of it cannot be read.
         """
-        self._journal.recover(lambda spool_id: self._meta.has(spool_id) and self._data.has(spool_id))
+        self._journal.recover(self._is_filed)
 
     # --- the writer's thread --------------------------------------------------------------------
 
@@ -121,8 +128,10 @@ class JournaledDisk:
             for spool_id in request.spool_ids:
                 try:
                     if spool_id in journal:
+                        self._clear_beside(spool_id)
                         journal.void(spool_id)
                     else:
+                        self._journal.let_go(spool_id)
                         self._commit.remove(spool_id)
                 except Exception as error:  # noqa: BLE001 - of whatever kind, it concerns this one only
                     request.fail(spool_id, error)
@@ -145,14 +154,20 @@ class JournaledDisk:
         is_moved = self._move_some(_MOVED_AT_ONCE, _OCTETS_MOVED_AT_ONCE)
         return self._commit.tidy() and is_moved
 
+    @property
+    def patience(self) -> float | None:
+        """See ``Engine``."""
+        return max(0.0, self._not_before - time.monotonic()) if self._journal else None
+
     def finish(self) -> None:
         """See ``Engine``."""
         until = time.monotonic() + _LAST_SECONDS
         # Twice: what could not be moved before is tried once more, behind all others.
         for _ in range(2):
             self._not_before = 0.0
-            while not self._move_some(_MOVED_AT_ONCE, _OCTETS_MOVED_AT_ONCE) and time.monotonic() < until:
-                pass
+            while not self._move_some(_MOVED_AT_ONCE, _OCTETS_MOVED_AT_ONCE, is_last=True):
+                if time.monotonic() >= until:
+                    break
             if time.monotonic() >= until:
                 break
         if self._journal:
@@ -185,6 +200,7 @@ class JournaledDisk:
         """See ``Engine``."""
         if problem.is_lasting and problem.id in self._journal:
             self._move([problem.id])
+        self._journal.let_go(problem.id)
         set_entry_aside(problem, self._data, self._meta)
 
     # --- any thread -----------------------------------------------------------------------------
@@ -192,7 +208,16 @@ class JournaledDisk:
     def read_content(self, spool_id: str) -> bytes:
         """See ``Engine``."""
         content = self._journal.read_content(spool_id)
-        return self._data.read(spool_id) if content is None else content
+        if content is not None:
+            return content
+        try:
+            return self._data.read(spool_id)
+        except FileNotFoundError:
+            # It may have been taken back into the journal meanwhile.
+            content = self._journal.read_content(spool_id)
+            if content is None:
+                raise
+            return content
 
     def list_entries(self) -> Inventory:
         """See ``Engine``."""
@@ -220,6 +245,7 @@ class JournaledDisk:
         is_for_journal = True
         for entry in request.entries:
             if entry.id in self._journal:
+                self._clear_beside(entry.id)
                 if entry.segments is None:
                     content = self._journal.read_content(entry.id)
                     if content is None:
@@ -229,6 +255,7 @@ class JournaledDisk:
                 entry.is_update = False
             elif entry.is_update:
                 is_for_journal = False
+                self._journal.let_go(entry.id)
         return is_for_journal
 
     def _owe(self, requests: Sequence[StoreRequest]) -> None:
@@ -238,27 +265,47 @@ class JournaledDisk:
     def _is_beyond(self, times: int) -> bool:
         return len(self._journal) > times * _MOST_MESSAGES or self._journal.octets > times * _MOST_OCTETS
 
-    def _move_some(self, messages: int, octets: int) -> bool:
+    def _move_some(self, messages: int, octets: int, *, is_last: bool = False) -> bool:
         """Move the oldest messages of the journal into files.
+
+        Args:
+            messages: at most so many.
+            octets: of content, after which there are no more of them.
+            is_last: whether it is tried however little room there seems to be.
 
         Returns:
             Whether there are no more of them, or it makes no sense to try at the moment.
         """
-        if time.monotonic() < self._not_before:
+        now = time.monotonic()
+        if now < self._not_before:
             return True
-        ids = self._journal.oldest(messages, octets)
-        makes_sense = self._move(ids)
-        if makes_sense and self._journal.is_movable:
+        if not is_last and not self._has_room() and not (self._journal.release_spares() and self._has_room()):
+            self._not_before = now + _LOOK_SECONDS
+            return True
+        self._not_before = now + _PAUSE
+        if self._move(self._journal.oldest(messages, octets)) and self._journal.is_movable:
+            self._not_before = 0.0
             return False
-        if self._journal:
-            self._not_before = time.monotonic() + _PAUSE
         if not self._journal.is_movable:
             # Each that is left had its turn, and has the next one after the pause.
             self._journal.pass_over_none()
+        if not self._journal:
+            self._not_before = 0.0
         return True
+
+    def _has_room(self) -> bool:
+        """Whether what is moved next fits beside the segment that it leaves: new mail needs the last room."""
+        try:
+            rooms = [self._files.room(store.root) for store in (self._data, self._meta)]
+        except OSError:
+            return True
+        octets, inodes = (min(free) for free in zip(*rooms, strict=True))
+        return self._journal.fits(octets, inodes)
 
     def _move(self, spool_ids: Sequence[str]) -> bool:
         """Move messages into files; those that cannot be moved are passed over from now on.
+
+        Where there is no room for all, what has not freed its segment yet is taken back: it is there twice.
 
         Returns:
             Whether it makes sense to go on: what several of them fail from, all of them, is the disk.
@@ -267,15 +314,33 @@ class JournaledDisk:
         self._owed_messages -= len(spool_ids)
         self._owed_octets -= sum(map(_content_octets, requests))
         self._commit.store(requests)
-        # Before anything of them is removed: a crash must not bring it back.
-        self._forget(requests)
         failed = [request for request in requests if request.error is not None]
+        if any(isinstance(request.error, SpoolFull) for request in failed):
+            return self._make_room(requests)
+        # Before anything of them is removed: a crash must not bring it back.
+        moved = [request.entries[0].id for request in requests if request.error is None]
+        self._beside.difference_update(moved)
+        self._journal.hand_over(moved)
         if failed:
             _log.error("%d messages cannot be moved into files; they stay in the journal", len(failed))
-            self._take_back(failed)
+            self._remove_files([request.entries[0].id for request in failed])
         for request in failed:
             self._journal.pass_over(request.entries[0].id)
         return len(failed) < max(2, len(requests))
+
+    def _make_room(self, requests: Sequence[StoreRequest]) -> bool:
+        """Have messages in the journal alone that did not all fit beside it; whether more of them may now."""
+        self._remove_files([entry.id for request in requests for entry in request.entries])
+        if self._journal.release_spares():
+            return True
+        taken_back = self._journal.take_back()
+        self._remove_files(taken_back)
+        _log.error(
+            "no room to move %d messages into files; they stay in the journal, and %d moved before are back",
+            len(requests),
+            len(taken_back),
+        )
+        return False
 
     def _requests(self, spool_ids: Sequence[str]) -> list[StoreRequest]:
         """Read messages of the journal; those that cannot be read are passed over from now on."""
@@ -295,14 +360,21 @@ class JournaledDisk:
             )
         return requests
 
-    def _take_back(self, requests: Sequence[StoreRequest]) -> None:
-        """Remove the files of messages that the journal has: on a full disk it would have both."""
-        for request in requests:
-            for entry in request.entries:
-                try:
-                    self._commit.remove(entry.id)
-                except OSError as error:
-                    _log.error("files of message %s stay beside the journal: %s", entry.id, error)
+    def _remove_files(self, spool_ids: Sequence[str]) -> None:
+        """Remove the files of messages that the journal has."""
+        for spool_id in spool_ids:
+            try:
+                self._commit.remove(spool_id)
+            except OSError as error:
+                self._beside.add(spool_id)
+                _log.error("files of message %s stay beside the journal: %s", spool_id, error)
+        self._commit.prune()
+
+    def _clear_beside(self, spool_id: str) -> None:
+        """Have no files of a message that is about to change in the journal: a start would believe them."""
+        if spool_id in self._beside:
+            self._commit.remove(spool_id)
+            self._beside.remove(spool_id)
 
     def _entry(self, spool_id: str) -> Entry:
         meta = self._journal.read_meta(spool_id)
@@ -318,16 +390,30 @@ class JournaledDisk:
                     if entry.id in self._journal:
                         self._journal.forget(entry.id)
 
+    def _is_filed(self, spool_id: str, content_octets: int) -> bool:
+        """Whether a message of the journal is in files as well, as a whole; torn ones are set aside."""
+        if not (self._meta.has(spool_id) and self._data.has(spool_id)):
+            return False
+        fault = find_tear(spool_id, content_octets, self._journal.read_content, self._data, self._meta)
+        if fault is not None:
+            set_entry_aside(Problem(spool_id, fault), self._data, self._meta)
+        return fault is None
+
     def _read_entry(self, spool_id: str) -> Message | Problem:
+        entry = self._read_journaled(spool_id) or read_entry(spool_id, self._data, self._meta)
+        if isinstance(entry, Problem):
+            # It may have been taken back into the journal meanwhile.
+            return self._read_journaled(spool_id) or entry
+        return entry
+
+    def _read_journaled(self, spool_id: str) -> Message | Problem | None:
         try:
             meta = self._journal.read_meta(spool_id)
-            if meta is not None:
-                return decode_envelope(meta, spool_id)
+            return None if meta is None else decode_envelope(meta, spool_id)
         except CorruptEntry as error:
             return Problem(spool_id, str(error))
         except OSError as error:
             return Problem(spool_id, f"message {spool_id} cannot be read: {error}", is_lasting=False)
-        return read_entry(spool_id, self._data, self._meta)
 
 
 def _content_octets(request: StoreRequest) -> int:

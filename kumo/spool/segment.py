@@ -8,6 +8,7 @@ as no length and no block has to be noted. Called by ``Journal``.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -15,12 +16,22 @@ from collections.abc import Sequence
 from kumo.spool.file_operations import FileOperations
 from kumo.spool.journal_group import (
     HEADER_OCTETS,
+    LIVE,
     MARKER_OCTETS,
+    VOID,
     Record,
     encode_group,
     encode_header,
 )
 from kumo.spool.requests import StoreRequest
+
+_BLOCK = 4096
+
+_INODES_BESIDE = 2 + 8
+"""What a message needs as files: content and envelope, in four directories each that it may not share."""
+
+_OCTETS_BESIDE = _INODES_BESIDE * _BLOCK
+"""Likewise, beside its own octets: the rest of two blocks, and where directories take any, one each."""
 
 
 class Segment:
@@ -41,6 +52,7 @@ class Segment:
         "is_sound",
         "live",
         "marker",
+        "moved",
         "number",
         "octets",
         "path",
@@ -63,6 +75,8 @@ class Segment:
         """The messages in it that are wanted, oldest first."""
         self.stuck: set[str] = set()
         """Those of them that could not be moved, and are passed over for a while."""
+        self.moved: dict[str, Record] = {}
+        """Those that have left it for files, just as they are in it."""
         self.is_sound = True
         """False once a write or sync failed: it is read, but never written again."""
         self.is_damaged = False
@@ -78,6 +92,7 @@ class Segment:
         self.marker = os.urandom(MARKER_OCTETS)
         self.end = 0
         self.begun = time.monotonic()
+        self.moved.clear()
 
     def encode(self, requests: Sequence[StoreRequest]) -> tuple[list[bytes], list[list[Record]], int]:
         """What ``requests`` look like at the end of the segment.
@@ -111,3 +126,65 @@ class Segment:
         self.end = base
         files.truncate(self.descriptor, base)
         self.octets = base
+
+    # --- moving to files ------------------------------------------------------------------------
+
+    @property
+    def is_movable(self) -> bool:
+        """Whether there are messages in it that are not passed over."""
+        return len(self.live) > len(self.stuck)
+
+    def choose(self, messages: int, octets: int) -> list[str]:
+        """The oldest messages in it that are not passed over.
+
+        Args:
+            messages: at least one, at most so many.
+            octets: of content, after which there are no more of them.
+        """
+        chosen: list[str] = []
+        for spool_id, record in self.live.items():
+            if spool_id in self.stuck:
+                continue
+            chosen.append(spool_id)
+            octets -= record.content_length
+            if len(chosen) >= messages or octets <= 0:
+                break
+        return chosen
+
+    def fits(self, octets: int, inodes: int) -> bool:
+        """Whether the files of all messages in it find room beside it.
+
+        Args:
+            octets: what is free.
+            inodes: likewise.
+        """
+        octets -= len(self.live) * _OCTETS_BESIDE
+        if octets < 0 or inodes < len(self.live) * _INODES_BESIDE:
+            return False
+        # Nearly always that is enough, and nothing has to be added up for each part that is moved.
+        return octets >= self.octets or octets >= sum(
+            record.meta_length + record.content_length for record in self.live.values()
+        )
+
+    def revive(self, files: FileOperations, *, sync: bool) -> None:
+        """Have the moved messages wanted again, from now on by a start as well.
+
+        Args:
+            files: performs the calls.
+            sync: whether a power loss is not to change that.
+
+        Raises:
+            OSError: they are not.
+        """
+        try:
+            for record in self.moved.values():
+                files.write_at(self.descriptor, (LIVE,), record.state_offset)
+            if sync:
+                files.sync_file(self.descriptor)
+        except OSError:
+            self.is_sound = False
+            for record in self.moved.values():
+                with contextlib.suppress(OSError):
+                    files.write_at(self.descriptor, (VOID,), record.state_offset)
+            raise
+        self.live = self.moved | self.live

@@ -6,7 +6,7 @@ import errno
 import math
 import os
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,70 +19,10 @@ from kumo.spool import FileOperations, list_spool
 from kumo.spool.group_commit import GroupCommit
 from kumo.spool.journal_group import VOID
 from kumo.spool.journal_replay import read_envelopes
-from kumo.spool.requests import Entry, RemoveRequest, StoreRequest
-from kumo.spool.stored_envelope import encode_envelope
+from kumo.spool.requests import Entry, StoreRequest
 from tests.spool.faults import Call, InstrumentedFiles, failing_at
+from tests.spool.journaled import Open, move_all, remove, segments, state_in, state_of, store
 from tests.spool.samples import Stores, entry_files, files_of, ids_of, kept_ids, make_message, new_id, put
-
-Open = Callable[..., Stores]
-
-State = dict[str, tuple[bytes, bytes]]
-"""Envelope and content by id."""
-
-
-@pytest.fixture
-def reopen(tmp_path: Path) -> Iterator[Open]:
-    """Opens the spool in ``tmp_path`` as if the process before had been killed."""
-    current: list[Stores] = []
-
-    def again(**options: object) -> Stores:
-        for stores in current:
-            stores.close()
-        current[:] = [Stores(tmp_path, **options)]  # type: ignore[arg-type]
-        return current[0]
-
-    yield again
-    for stores in current:
-        stores.close()
-
-
-def state_of(*messages: Message) -> State:
-    return {message.id: (encode_envelope(message), message.content) for message in messages}
-
-
-def state_in(stores: Stores) -> State:
-    """What a start would find, by way of the engine."""
-    found: State = {}
-    for entry in stores.engine.read_entries(stores.engine.list_entries().ids):
-        assert isinstance(entry, Message)
-        found[entry.id] = (encode_envelope(entry), stores.engine.read_content(entry.id))
-    return found
-
-
-def store(stores: Stores, *batch: list[Message]) -> None:
-    requests = stores.append(*batch)
-    assert [request.error for request in requests] == [None] * len(batch)
-    for messages in batch:
-        for message in messages:
-            message.is_stored = True
-
-
-def remove(stores: Stores, *messages: Message) -> SpoolError | None:
-    request = RemoveRequest([message.id for message in messages])
-    stores.engine.remove([request])
-    return request.error
-
-
-def segments(root: Path) -> list[Path]:
-    return sorted((root / "meta" / "journal").glob("*"))
-
-
-def move_all(stores: Stores) -> None:
-    for _ in range(1000):
-        if stores.engine.tidy():
-            return
-    raise AssertionError("it never ends")
-
 
 # --- what it is for -----------------------------------------------------------------------------
 
@@ -463,7 +403,7 @@ def test_after_a_failed_move_there_is_a_pause(
     stores = reopen(files=files)
     store(stores, [make_message()])
     files.calls.clear()
-    files.before = failing_at(0, errno.ENOSPC)
+    files.before = failing_at(0, errno.EIO)
     assert stores.engine.tidy()
     assert "1 messages cannot be moved into files; they stay in the journal" in caplog.text
     files.before = None
@@ -512,7 +452,7 @@ def test_a_message_that_cannot_be_moved_holds_up_no_other(
     store(stores, [bad], *([message] for message in messages[:99]))
     make_unmovable(files, bad, way)
     move_all(stores)
-    assert stores.engine._journal.ids() == [bad.id]
+    assert [*stores.engine._journal._index] == [bad.id]
     assert "1 messages " in caplog.text
     # Those that come behind a segment with such a message have their turn as well.
     store(stores, *([message] for message in messages[99:]))
@@ -569,7 +509,7 @@ def test_a_message_that_is_passed_over_is_removed_and_replaced_as_any_other(
     messages[1].meta["n"] = 1
     store(stores, [messages[1]])
     move_all(stores)
-    assert stores.engine._journal.ids() == []
+    assert len(stores.engine._journal) == 0
     stores.engine.finish()
     assert entry_files(tmp_path) == files_of(*messages[1:])
     assert state_in(reopen()) == state_of(*messages[1:])

@@ -64,3 +64,43 @@ async def test_a_batch_is_not_held_once_it_is_answered(
         is_over.set()
         writer.stop()
         await asyncio.to_thread(writer.join)
+
+
+async def test_what_the_engine_put_off_is_tried_again_without_a_message(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kumo.spool.writer._IDLE_SECONDS", 0.001)
+    is_over = threading.Event()
+    # What is left to be done; then that there is room, which nobody tells.
+    outcomes = [True, True, False, True]
+    tidied: list[bool] = []
+
+    def tidy(_: object) -> bool:
+        tidied.append(outcomes.pop(0))
+        if not outcomes:
+            is_over.set()
+        return tidied[-1]
+
+    monkeypatch.setattr(type(stores.engine), "tidy", tidy)
+    monkeypatch.setattr(type(stores.engine), "patience", property(lambda _: None if not outcomes else 0.0))
+    writer = Writer(stores.engine, SpoolHealth(stores.engine.try_out), lambda _: None)
+    try:
+        assert await asyncio.to_thread(is_over.wait, 10)
+    finally:
+        writer.stop()
+        await asyncio.to_thread(writer.join)
+    assert tidied == [True, True, False, True]
+
+
+async def test_it_is_not_tried_at_once_whatever_the_engine_says(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that fails by a bug each time would have the thread go round for ever."""
+    monkeypatch.setattr("kumo.spool.writer._IDLE_SECONDS", 3600.0)
+    monkeypatch.setattr(type(stores.engine), "patience", property(lambda _: 0.0))
+    writer = Writer(stores.engine, SpoolHealth(stores.engine.try_out), lambda _: None)
+    try:
+        assert writer._put_off() == 3600.0
+    finally:
+        writer.stop()
+        await asyncio.to_thread(writer.join)
