@@ -71,6 +71,7 @@ class JournaledDisk:
         "_commit",
         "_data",
         "_files",
+        "_had_room",
         "_journal",
         "_meta",
         "_not_before",
@@ -87,6 +88,8 @@ class JournaledDisk:
         self._journal = Journal(journal_directory(meta.root), files, meta.set_aside, flush=flush)
         self._beside: set[str] = set()
         """Messages of the journal of which files could not be removed."""
+        self._had_room = True
+        """When it was last looked for."""
         self._not_before = 0.0
         self._owed_messages = 0
         self._owed_octets = 0
@@ -279,7 +282,7 @@ class JournaledDisk:
         now = time.monotonic()
         if now < self._not_before:
             return True
-        if not is_last and not self._has_room() and not (self._journal.release_spares() and self._has_room()):
+        if not is_last and not self._finds_room():
             self._not_before = now + _LOOK_SECONDS
             return True
         self._not_before = now + _PAUSE
@@ -293,8 +296,15 @@ class JournaledDisk:
             self._not_before = 0.0
         return True
 
-    def _has_room(self) -> bool:
+    def _finds_room(self) -> bool:
         """Whether what is moved next fits beside the segment that it leaves: new mail needs the last room."""
+        had_room = self._had_room
+        self._had_room = self._has_room() or (self._journal.release_spares() and self._has_room())
+        if had_room and not self._had_room:
+            _log.warning("%s: messages stay in the journal until there is more room", self._meta.root)
+        return self._had_room
+
+    def _has_room(self) -> bool:
         try:
             rooms = [self._files.room(store.root) for store in (self._data, self._meta)]
         except OSError:
