@@ -19,6 +19,8 @@ from kumo.spool.journal_group import (
     Record,
     decode_groups,
     decode_header,
+    file_tag,
+    find_marker,
     first_marker,
     has_marker,
 )
@@ -96,7 +98,7 @@ def _load(path: str, files: FileOperations) -> Segment:
         size = files.size(descriptor)
         segment.end = segment.octets = size
         read = _ReadDespiteLosses(files, descriptor, size)
-        segment.number, marker = _identity(read, size)
+        segment.number, marker = _identity(read, size, segment.tag)
         segment.is_sound = False
         for found in _groups(read, size, marker):
             if isinstance(found, Damage):
@@ -140,14 +142,15 @@ def _replace(segment: Segment, record: Record, files: FileOperations) -> None:
 def _envelopes(path: str, files: FileOperations) -> tuple[int, dict[str, bytes]]:
     descriptor = files.open_to_read(path)
     try:
+        tag = file_tag(files.identity(descriptor)[1])
         envelopes: dict[str, bytes] = {}
         number = 0
         for _ in range(_TRIES):
             size = files.size(descriptor)
             read = _ReadDespiteLosses(files, descriptor, size)
-            number, marker = _identity(read, size)
+            number, marker = _identity(read, size, tag)
             envelopes = dict(_live_envelopes(read, size, marker))
-            if _identity(read, size) == (number, marker):
+            if _identity(read, size, tag) == (number, marker):
                 break  # else it was begun anew meanwhile
         return number, envelopes
     finally:
@@ -162,12 +165,12 @@ def _live_envelopes(read: Read, size: int, marker: bytes | None) -> Iterator[tup
                     yield record.id, read(record.meta_length, record.meta_offset)
 
 
-def _identity(read: Read, size: int) -> tuple[int, bytes | None]:
+def _identity(read: Read, size: int, tag: int) -> tuple[int, bytes | None]:
     """Number and marker of a segment; a marker of None: it holds nothing that can be found."""
     header = decode_header(read(HEADER_OCTETS, 0))
     first = first_marker(read)
     if header is None:
-        return 0, first
+        return 0, first or find_marker(read, size, tag)
     marker, number = header
     if first is None or first == marker or has_marker(read, size, marker):
         return number, marker

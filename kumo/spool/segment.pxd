@@ -14,3 +14,4 @@ cdef class Segment:
     cdef public object octets
     cdef public object path
     cdef public object stuck
+    cdef public object tag

@@ -22,6 +22,7 @@ from kumo.spool.journal_group import (
     Record,
     encode_group,
     encode_header,
+    file_tag,
 )
 from kumo.spool.requests import StoreRequest
 
@@ -57,12 +58,14 @@ class Segment:
         "octets",
         "path",
         "stuck",
+        "tag",
     )
 
     def __init__(self, path: str, descriptor: int, identity: tuple[int, int]) -> None:
         self.path = path
         self.descriptor = descriptor
         self.identity = identity
+        self.tag = file_tag(identity[1])
         self.number = 0
         self.marker = b""
         self.end = 0
@@ -107,7 +110,7 @@ class Segment:
             end = HEADER_OCTETS
         records = []
         for request in requests:
-            group, found, end = encode_group(self.marker, end, request.entries)
+            group, found, end = encode_group(self.marker, self.tag, end, request.entries)
             parts += group
             records.append(found)
         return parts, records, end

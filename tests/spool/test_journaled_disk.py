@@ -813,6 +813,28 @@ def test_bad_sectors_cost_the_transactions_in_them(
     assert all(message.content in aside.read_bytes() for message in messages)
 
 
+@pytest.mark.parametrize("is_written_anew", [False, True])
+def test_a_bad_first_sector_costs_the_transaction_in_it(
+    reopen: Open, tmp_path: Path, is_written_anew: bool
+) -> None:
+    stores = reopen()
+    if is_written_anew:
+        earlier = [make_message(body=b"x" * 50_000) for _ in range(7)]
+        store(stores, *([message] for message in earlier))
+        assert remove(stores, *earlier) is None
+    messages = [make_message(body=bytes([65 + n]) * 40_000) for n in range(5)]
+    store(stores, *([message] for message in messages))
+    (segment,) = segments(tmp_path)
+    assert (segment.stat().st_size > 300_000) is is_written_anew
+    files = FilesWithBadSectors(0, 4096)
+    stores = reopen(files=files)
+    assert state_in(stores) == state_of(*messages[1:])
+    assert ids_of(*messages[1:]) == sorted(read_envelopes(str(tmp_path / "meta" / "journal"), files))
+    stores.engine.finish()
+    (aside,) = (tmp_path / "meta" / "quarantine").iterdir()
+    assert messages[0].content[-36_000:] in aside.read_bytes()
+
+
 def test_an_envelope_that_is_none_is_set_aside(reopen: Open, tmp_path: Path) -> None:
     stores = reopen()
     spool_id = new_id()
