@@ -131,7 +131,8 @@ class JournaledDisk:
             for spool_id in request.spool_ids:
                 try:
                     if spool_id in journal:
-                        self._clear_beside(spool_id)
+                        if self._beside:
+                            self._clear_beside(spool_id)
                         journal.void(spool_id)
                     else:
                         self._journal.let_go(spool_id)

@@ -95,7 +95,6 @@ class Segment:
         self.marker = os.urandom(MARKER_OCTETS)
         self.end = 0
         self.begun = time.monotonic()
-        self.moved.clear()
 
     def encode(self, requests: Sequence[StoreRequest]) -> tuple[list[bytes], list[list[Record]], int]:
         """What ``requests`` look like at the end of the segment.
