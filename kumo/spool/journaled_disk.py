@@ -263,8 +263,14 @@ class JournaledDisk:
         return is_for_journal
 
     def _owe(self, requests: Sequence[StoreRequest]) -> None:
-        self._owed_messages = sum(len(request.entries) for request in requests)
-        self._owed_octets = sum(map(_content_octets, requests))
+        messages = octets = 0
+        for request in requests:
+            for entry in request.entries:
+                messages += 1
+                for segment in entry.segments or ():
+                    octets += len(segment)
+        self._owed_messages = messages
+        self._owed_octets = octets
 
     def _is_beyond(self, times: int) -> bool:
         return len(self._journal) > times * _MOST_MESSAGES or self._journal.octets > times * _MOST_OCTETS

@@ -160,9 +160,9 @@ class Segment:
             octets: what is free.
             inodes: likewise.
         """
-        octets -= len(self.live) * _OCTETS_BESIDE
-        if octets < 0 or inodes < len(self.live) * _INODES_BESIDE:
+        if inodes < len(self.live) * _INODES_BESIDE:
             return False
+        octets -= len(self.live) * _OCTETS_BESIDE
         # Nearly always that is enough, and nothing has to be added up for each part that is moved.
         return octets >= self.octets or octets >= sum(
             record.meta_length + record.content_length for record in self.live.values()

@@ -15,7 +15,7 @@ from kumo.message import Message
 from kumo.spool import FileOperations
 from kumo.spool.journal_group import LIVE
 from kumo.spool.segment import Segment
-from tests.spool.faults import failing_at
+from tests.spool.faults import Call, failing_at
 from tests.spool.journaled import Open, move_all, remove, segments, state_in, state_of, store
 from tests.spool.samples import Stores, entry_files, files_of, make_message
 from tests.spool.small_disk import SmallDisk
@@ -191,6 +191,28 @@ def test_a_segment_that_other_hands_took_away_takes_nothing_back(reopen: Open, t
     assert files_beside(tmp_path) == files_of(*messages[:PART])
     assert state_in(stores) == state_of(*messages)
     assert state_in(reopen()) == state_of(*messages[:PART])
+
+
+def test_a_segment_that_failed_on_the_way_back_is_not_written_anew(reopen: Open, tmp_path: Path) -> None:
+    """The kernel reports a lost write once."""
+    disk = SmallDisk()
+    stores = reopen(files=disk, flush=True)
+    store_each(stores, messages := messages_for(10))
+    disk.leave(tmp_path, 6 * 3300)
+    assert not stores.engine.tidy()
+
+    def before(call: Call, _: int) -> None:
+        if call.name == "sync_file":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    disk.before = before
+    assert stores.engine.tidy()
+    disk.before = disk.capacity = None
+    assert files_beside(tmp_path) == files_of(*messages[:PART])
+    stores.engine._not_before = 0.0
+    move_all(stores)
+    assert segments(tmp_path) == []
+    assert state_in(stores) == state_of(*messages)
 
 
 @pytest.mark.parametrize("flush", [False, True])
