@@ -279,6 +279,29 @@ def test_after_a_fault_on_the_way_back_removals_and_changes_last(tmp_path: Path,
         number += 1
 
 
+def test_files_that_stayed_beside_the_journal_are_no_matter_once_it_has_moved(
+    reopen: Open, tmp_path: Path
+) -> None:
+    disk = SmallDisk()
+    stores = reopen(files=disk)
+    store_each(stores, messages := messages_for(10))
+    disk.leave(tmp_path, 6 * 3300)
+    assert not stores.engine.tidy()
+
+    def before(call: Call, _: int) -> None:
+        if call.name == "unlink" and call.arguments[0] == stores.meta.path(messages[0].id):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    disk.before = before
+    assert stores.engine.tidy()
+    disk.before = disk.capacity = None
+    assert stores.engine._beside == {messages[0].id}
+    stores.engine._not_before = 0.0
+    move_all(stores)
+    assert stores.engine._beside == set()
+    assert files_beside(tmp_path) == files_of(*messages)
+
+
 # --- readers meanwhile --------------------------------------------------------------------------
 
 
