@@ -378,13 +378,17 @@ class JournaledDisk:
         return requests
 
     def _remove_files(self, spool_ids: Sequence[str]) -> None:
-        """Remove the files of messages that the journal has."""
+        """Remove the files of messages that the journal has, for good: a start would believe them."""
         for spool_id in spool_ids:
             try:
                 self._commit.remove(spool_id)
             except OSError as error:
                 self._beside.add(spool_id)
                 _log.error("files of message %s stay beside the journal: %s", spool_id, error)
+        try:
+            self._commit.make_removals_durable(spool_ids)
+        except OSError as error:
+            _log.error("a power loss may bring an older state of %d messages back: %s", len(spool_ids), error)
         self._commit.prune()
 
     def _clear_beside(self, spool_id: str) -> None:

@@ -153,6 +153,20 @@ def test_what_was_removed_or_changed_in_files_is_not_taken_back(
     assert state_in(reopen(flush=flush)) == state_of(*messages[1:])
 
 
+def test_what_an_earlier_use_of_a_segment_moved_is_not_taken_back(reopen: Open, tmp_path: Path) -> None:
+    stores = reopen(files=SmallDisk())
+    earlier = messages_for(3)
+    store_each(stores, earlier)
+    move_all(stores)
+    store_each(stores, messages := messages_for(10))
+    assert len(segments(tmp_path)) == 1
+    stores.engine._not_before = 0.0
+    move_until_full(stores, tmp_path, 6)
+    assert files_beside(tmp_path) == files_of(*earlier)
+    assert state_in(stores) == state_of(*earlier, *messages)
+    assert state_in(reopen()) == state_of(*earlier, *messages)
+
+
 def test_one_that_was_set_aside_is_not_taken_back(reopen: Open, tmp_path: Path) -> None:
     stores = reopen(files=SmallDisk())
     messages = messages_for(10)
@@ -179,6 +193,51 @@ def test_it_is_durable_in_the_journal_before_its_files_go(reopen: Open, tmp_path
     assert names[revived : revived + PART + 1] == ["live"] * PART + ["sync_file"]
     gone = [call.arguments[0] for call in disk.calls[revived + PART + 1 :] if call.name == "unlink"]
     assert len(gone) == 2 * PART
+
+
+@pytest.mark.usefixtures("durability")
+def test_its_files_are_gone_for_good_before_it_changes(reopen: Open, tmp_path: Path, durability: str) -> None:
+    """A power loss that brought them back would bring back an older state with them."""
+    disk = SmallDisk()
+    stores = reopen(files=disk, flush=True)
+    store_each(stores, messages := messages_for(10))
+    disk.leave(tmp_path, 6 * 3300)
+    assert not stores.engine.tidy()
+    disk.calls.clear()
+    assert stores.engine.tidy()
+    unlinked = {call.arguments[0]: n for n, call in enumerate(disk.calls) if call.name == "unlink"}
+    for message in messages[:PART]:
+        for path in (stores.meta.path(message.id), stores.data.path(message.id)):
+            later = disk.calls[unlinked[path] :]
+            if durability == "one sync for all":
+                assert "sync_file_system" in [call.name for call in later]
+            else:
+                # Before the folder may be removed as well.
+                folder = path.rpartition("/")[0]
+                assert next(call.name for call in later if call.arguments[0] == folder) == "sync_directory"
+
+
+@pytest.mark.usefixtures("durability")
+def test_a_sync_of_removals_that_fails_is_said(
+    reopen: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = SmallDisk()
+    stores = reopen(files=disk, flush=True)
+    store_each(stores, messages := messages_for(10))
+    disk.leave(tmp_path, 6 * 3300)
+    assert not stores.engine.tidy()
+    gone: list[str] = []
+
+    def before(call: Call, _: int) -> None:
+        if call.name == "unlink" and call.arguments[0] == stores.data.path(messages[PART - 1].id):
+            gone.append(call.arguments[0])
+        if gone and call.name.startswith("sync_"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    disk.before = before
+    assert stores.engine.tidy()
+    assert f"older state of {PART} messages" in caplog.text
+    assert state_in(stores) == state_of(*messages)
 
 
 def test_a_segment_that_other_hands_took_away_takes_nothing_back(reopen: Open, tmp_path: Path) -> None:
