@@ -170,7 +170,7 @@ def test_a_tag_is_found_wherever_it_is_read_in_two_parts(
     monkeypatch: pytest.MonkeyPatch, distance: int
 ) -> None:
     monkeypatch.setattr("kumo.spool.journal_group._READ_AT_ONCE", STARTS[1] - HEADER_OCTETS + distance)
-    octets = bytes(STARTS[1]) + SEGMENT[STARTS[1] :]
+    octets = bytes(STARTS[1]) + SEGMENT[STARTS[1] : STARTS[2]]
     assert find_marker(reader(octets), len(octets), TAG) == MARKER
 
 
