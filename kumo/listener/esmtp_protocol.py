@@ -13,7 +13,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from kumo.errors import KumoError, LocalProtocolError, Rejection, SpoolUnhealthy
+from kumo.errors import KumoError, Rejection, SpoolUnhealthy
 from kumo.listener.authentication import AuthenticationAttempt
 from kumo.listener.changing_connection import ChangingConnection
 from kumo.listener.client_identity import note_tls
@@ -394,8 +394,8 @@ class EsmtpConnection(ChangingConnection):
         if error is None:
             try:
                 session.accept(verdict.result(), now=now)
-            except LocalProtocolError as misuse:  # a session that nobody answers would wait for ever
-                error = misuse
+            except Exception as failure:  # noqa: BLE001 - a session that nobody answers would wait for ever
+                error = failure
         if error is not None:
             self._deny(session, error, now)
         self._pump(now)

@@ -30,7 +30,10 @@ class Engine(Protocol):
         """
 
     def relieve(self) -> None:
-        """Do what a batch made necessary and nobody waits for; called when its callers are answered."""
+        """Do what a batch made necessary and nobody waits for; called when its callers are answered.
+
+        The batch is not held by then, so that its contents are not in memory beside others.
+        """
 
     def tidy(self) -> bool:
         """Use a moment without messages; a few milliseconds at a time, with ``flush`` the length of a sync.
@@ -38,6 +41,10 @@ class Engine(Protocol):
         Returns:
             Whether nothing is left to do.
         """
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds until ``tidy`` has something to do that it put off; None: nothing."""
 
     def finish(self) -> None:
         """End in good order; what fails, or takes too long, is left to the next start."""

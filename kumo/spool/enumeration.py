@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from kumo.errors import CorruptEntry
@@ -77,6 +77,46 @@ def read_entry(spool_id: str, data: LocalDisk, meta: LocalDisk) -> Message | Pro
         reason = f"message {spool_id} cannot be read: {error}"
         return Problem(spool_id, reason, is_lasting=error.errno not in _PASSING)
     return message
+
+
+def find_tear(
+    spool_id: str,
+    content_octets: int,
+    read_journaled: Callable[[str], bytes | None],
+    data: LocalDisk,
+    meta: LocalDisk,
+) -> str | None:
+    """Whether files of a message are less than what the journal has of it.
+
+    Without ``flush`` a power loss leaves names whose octets had not been written yet.
+
+    Args:
+        spool_id: a message that is in the journal and in both stores.
+        content_octets: of its content in the journal.
+        read_journaled: gives that content.
+        data: holds contents.
+        meta: holds envelopes.
+
+    Returns:
+        What is wrong with them; None: they are whole, and may be newer than the journal.
+
+    Raises:
+        OSError: they cannot be read, for another reason than that the disk has lost them.
+    """
+    try:
+        decode_envelope(meta.read(spool_id), spool_id)
+        if data.size(spool_id) >= content_octets:
+            return None
+        content = data.read(spool_id).rstrip(b"\0")
+    except CorruptEntry as error:
+        return str(error)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return f"message {spool_id} cannot be read: {error}"
+    # A content that replaced it may be shorter, but is not what it begins with.
+    is_torn = (read_journaled(spool_id) or b"").startswith(content)
+    return f"content of message {spool_id} is torn" if is_torn else None
 
 
 def set_entry_aside(problem: Problem, data: LocalDisk, meta: LocalDisk) -> None:

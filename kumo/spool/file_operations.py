@@ -13,6 +13,7 @@ import ctypes
 import enum
 import errno
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -92,9 +93,15 @@ class FileOperations:
         status = os.stat(file)
         return status.st_dev, status.st_ino
 
-    def size(self, descriptor: int) -> int:
-        """Length of an open file."""
-        return os.fstat(descriptor).st_size
+    def size(self, file: str | int) -> int:
+        """Length of a file, by its name or open."""
+        return os.stat(file).st_size
+
+    def room(self, path: str) -> tuple[int, int]:
+        """Octets and inodes that are free for this process where ``path`` is."""
+        state = os.statvfs(path)
+        # Where inodes are not counted they never run out.
+        return state.f_bavail * state.f_frsize, state.f_favail if state.f_files else sys.maxsize
 
     def truncate(self, descriptor: int, length: int) -> None:
         """Cut an open file off behind ``length`` octets."""

@@ -70,6 +70,23 @@ class GroupCommit:
         self._meta.remove(spool_id)
         self._data.remove(spool_id)
 
+    def make_removals_durable(self, spool_ids: Sequence[str]) -> None:
+        """Have no power loss bring entries back that were removed; does nothing without ``flush``.
+
+        Raises:
+            OSError: it may.
+        """
+        for spool_id in spool_ids:
+            self._meta.confirm(spool_id)
+            self._data.confirm(spool_id)
+        try:
+            for barrier in self._barriers:
+                barrier.make_names_durable()
+        except OSError:
+            # As for a batch: names that manifests wait for may be among those that were lost.
+            self._settling.clear()
+            raise
+
     def prune(self) -> None:
         """Remove the directories that removals emptied, but for some."""
         self._data.prune()

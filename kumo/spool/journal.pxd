@@ -25,3 +25,4 @@ cdef class Journal:
     cdef public object _numbers
     cdef public object _set_aside
     cdef public object _spares
+    cdef public object _times_taken_back

@@ -84,6 +84,7 @@ class Journal:
         "_numbers",
         "_set_aside",
         "_spares",
+        "_times_taken_back",
     )
 
     def __init__(
@@ -106,6 +107,7 @@ class Journal:
         """Full ones that hold wanted messages, the oldest first."""
         self._spares: list[Segment] = []
         self._numbers = itertools.count(1)
+        self._times_taken_back = 0
 
     def __len__(self) -> int:
         return len(self._index)
@@ -119,16 +121,24 @@ class Journal:
         return sum(segment.octets for segment in self._closed)
 
     def ids(self) -> list[str]:
-        """The wanted messages; may be called by any thread."""
-        return list(self._index)
+        """The messages that are here or may be taken back; may be called by any thread."""
+        while True:
+            times = self._times_taken_back
+            # What is handed over is among the moved before it has left the index.
+            ids = [*self._index]
+            for segment in [*self._closed]:
+                ids += [*segment.moved]
+            if times == self._times_taken_back:
+                return ids
 
     # --- start ----------------------------------------------------------------------------------
 
-    def recover(self, is_filed: Callable[[str], bool]) -> None:
+    def recover(self, is_filed: Callable[[str, int], bool]) -> None:
         """Read what an earlier run left; nothing is appended to its segments.
 
         Args:
-            is_filed: whether a message is in both stores as a file, which then is not older.
+            is_filed: whether a message, of so many octets of content here, is in both stores as a file,
+                which then is not older.
 
         Raises:
             OSError: the disk fails.
@@ -142,8 +152,9 @@ class Journal:
             # Where a header is damaged, or a file could not be set aside, its name is still taken.
             numbers += [int(name) for name, _ in self._files.scan(self._directory) if name.isdecimal()]
         self._numbers = itertools.count(max(numbers, default=0) + 1)
-        for spool_id in [spool_id for spool_id in self._index if is_filed(spool_id)]:
-            self.forget(spool_id)
+        for spool_id, location in [*self._index.items()]:
+            if is_filed(spool_id, location.record.content_length):
+                self.forget(spool_id)
         for segment in found:
             if segment.live:
                 self._closed.append(segment)
@@ -204,9 +215,7 @@ class Journal:
         """Whether a write that failed is worth another try, which then has more room."""
         if not isinstance(error, OSError):
             return False
-        if is_full(error) and self._spares:
-            while self._spares:
-                self._discard(self._spares.pop())
+        if is_full(error) and self.release_spares():
             return True
         # The file was too long for a limit; the next one begins from nothing.
         return error.errno == errno.EFBIG and bool(batch.detached) and batch.detached[-1].end > 0
@@ -364,6 +373,7 @@ class Journal:
 
     def _unlist(self, spool_id: str, segment: Segment) -> None:
         segment.live.pop(spool_id, None)
+        segment.stuck.discard(spool_id)
         if segment.live:
             return
         if segment is self._active:
@@ -373,8 +383,16 @@ class Journal:
             self._closed.remove(segment)
             self._retire(segment)
 
+    def release_spares(self) -> bool:
+        """Remove the segments that are kept for another use; whether there were any."""
+        are_there = bool(self._spares)
+        while self._spares:
+            self._discard(self._spares.pop())
+        return are_there
+
     def _retire(self, segment: Segment) -> None:
         """Keep a segment without wanted messages for another use, or remove it."""
+        segment.moved.clear()
         kept = sum(spare.octets for spare in self._spares)
         if segment.is_sound and not segment.is_damaged and kept + segment.octets <= _SPARE_OCTETS:
             self._spares.append(segment)
@@ -395,28 +413,90 @@ class Journal:
     # --- moving to files ------------------------------------------------------------------------
 
     def age(self) -> float:
-        """Seconds since the oldest segment that holds wanted messages was begun; 0: there is none."""
-        oldest = self._closed[0] if self._closed else self._active
-        return time.monotonic() - oldest.begun if oldest is not None and oldest.live else 0.0
+        """Seconds since the oldest segment that holds messages to be moved was begun; 0: there is none."""
+        oldest = self._leaving()
+        return time.monotonic() - oldest.begun if oldest is not None else 0.0
+
+    @property
+    def is_movable(self) -> bool:
+        """Whether there are messages that are not passed over."""
+        return self._leaving() is not None
+
+    def pass_over(self, spool_id: str) -> None:
+        """Have ``oldest`` leave a message out, so that those behind it have their turn."""
+        location = self._index.get(spool_id)
+        if location is not None:
+            location.segment.stuck.add(spool_id)
+
+    def pass_over_none(self) -> None:
+        """Have ``oldest`` choose among all messages again."""
+        for segment in self._closed:
+            segment.stuck.clear()
 
     def oldest(self, messages: int, octets: int) -> list[str]:
         """Some of the messages that were stored first; the segment they are in takes no further ones.
+
+        All are of one segment, and none of those that are passed over.
 
         Args:
             messages: at least one, at most so many.
             octets: of content, after which there are no more of them.
         """
-        if not self._closed and self._active is not None and self._active.live:
-            self._closed.append(self._active)
+        segment = self._leaving()
+        if segment is None:
+            return []
+        if segment is self._active:
+            self._closed.append(segment)
             self._active = None
-        chosen = []
+        return segment.choose(messages, octets)
+
+    def fits(self, octets: int, inodes: int) -> bool:
+        """Whether the segment that is moved next finds that much room enough for its files."""
+        segment = self._leaving()
+        return segment is None or segment.fits(octets, inodes)
+
+    def hand_over(self, spool_ids: Sequence[str]) -> None:
+        """Forget messages that are in files, just as they are here."""
+        for spool_id in spool_ids:
+            location = self._index[spool_id]
+            location.segment.moved[spool_id] = location.record
+            self.forget(spool_id)
+
+    def let_go(self, spool_id: str) -> None:
+        """Have ``take_back`` leave out a message of which the files are removed or replaced."""
         for segment in self._closed:
-            for spool_id, record in segment.live.items():
-                chosen.append(spool_id)
-                octets -= record.content_length
-                if len(chosen) >= messages or octets <= 0:
-                    return chosen
-        return chosen
+            segment.moved.pop(spool_id, None)
+
+    def take_back(self) -> list[str]:
+        """Have again what was handed over from segments that are still there.
+
+        Returns:
+            Messages of which the files may be removed.
+        """
+        taken: list[str] = []
+        for segment in self._closed:
+            moved = dict(segment.moved)
+            if not moved or not self._is_in_place(segment):
+                continue
+            try:
+                segment.revive(self._files, sync=self._flush)
+            except OSError as error:
+                _log.error("%s: what was moved from there stays in files: %s", segment.path, error)
+                continue
+            self._times_taken_back += 1
+            for spool_id, record in moved.items():
+                self._index[spool_id] = Location(segment, record)
+            segment.moved.clear()
+            taken += moved
+        return taken
+
+    def _leaving(self) -> Segment | None:
+        """The segment of which messages are moved next."""
+        for segment in self._closed:
+            if segment.is_movable:
+                return segment
+        active = self._active
+        return active if active is not None and active.live else None
 
     def close(self) -> None:
         """End; segments that hold wanted messages stay, and with the last of the others the folder goes."""

@@ -3,7 +3,7 @@
 ::
 
     segment  magic (16) marker (8) number (8)
-    group    marker (8) head checksum (4) body checksum (4) own offset (8) messages (4) zero (4)
+    group    marker (8) head checksum (4) body checksum (4) own offset (8) messages (4) tag (4)
              for each message: id (16) octets of content (8) octets of envelope (4)
              for each message: its state, L or V
              for each message: envelope, content
@@ -13,8 +13,9 @@ Integers are little-endian, checksums CRC-32. The head checksum covers what foll
 the body checksum all envelopes and contents: a group is there as a whole or not at all, and a state can
 be changed in place. The marker is drawn anew whenever a segment begins, so neither what an earlier use
 of the file left in it nor the content of a message can pass for a group. It stands at both ends of a
-group, so no single fault makes a group invisible: it is found torn, and said so. Called by ``Segment``
-and the listing.
+group, so no single fault makes a group invisible: it is found torn, and said so. The tag is the same in all
+groups of a file, whatever their marker: by it they are found where the beginning of the file is lost. Called
+by ``Segment`` and the listing.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ VOID = b"V"
 _SEGMENT = struct.Struct("<16s8sQ")
 _HEAD = struct.Struct("<8sIIQII")
 _CHECKED_FROM = MARKER_OCTETS + 4
+_TAG_OCTETS = 4
+_TAG_AT = _HEAD.size - _TAG_OCTETS
 _RECORD = struct.Struct("<16sQI")
 
 HEADER_OCTETS = _SEGMENT.size
@@ -75,13 +78,23 @@ def encode_header(marker: bytes, number: int) -> bytes:
     return _SEGMENT.pack(MAGIC, marker, number)
 
 
+def file_tag(inode: int) -> int:
+    """The tag of a file's groups.
+
+    Args:
+        inode: its number, which no peer knows: only by chance a content has that tag where a group has it.
+    """
+    return zlib.crc32(inode.to_bytes(8, "little"))
+
+
 def encode_group(
-    marker: bytes, offset: int, entries: Sequence[Entry]
+    marker: bytes, tag: int, offset: int, entries: Sequence[Entry]
 ) -> tuple[list[bytes], list[Record], int]:
     """Write one transaction.
 
     Args:
         marker: of the segment.
+        tag: of its file.
         offset: where in the segment it will be.
         entries: messages with their content.
 
@@ -109,7 +122,7 @@ def encode_group(
         position += len(meta) + content_length
         state_offset += 1
     parts.append(marker)
-    checked = _HEAD.pack(marker, 0, checksum, offset, count, 0)[_CHECKED_FROM:] + table
+    checked = _HEAD.pack(marker, 0, checksum, offset, count, tag)[_CHECKED_FROM:] + table
     parts[0] = marker + zlib.crc32(checked).to_bytes(4, "little") + checked + LIVE * count
     return parts, records, position + MARKER_OCTETS
 
@@ -127,6 +140,29 @@ def first_marker(read: Read) -> bytes | None:
     marker = read(MARKER_OCTETS, HEADER_OCTETS)
     is_whole = len(marker) == MARKER_OCTETS and _decode_group(read, marker, HEADER_OCTETS) is not None
     return marker if is_whole else None
+
+
+def find_marker(read: Read, size: int, tag: int) -> bytes | None:
+    """The marker of a segment's first whole group, wherever that is.
+
+    What an earlier use of the file left is behind all of the last use, and none of it is wanted any more.
+
+    Args:
+        read: reads the segment.
+        size: its octets.
+        tag: of its file. Groups of earlier versions have none, and are not found.
+    """
+    wanted = tag.to_bytes(_TAG_OCTETS, "little")
+    found = _find(read, size, wanted, HEADER_OCTETS + _TAG_AT)
+    while found is not None:
+        offset = found - _TAG_AT
+        marker = read(MARKER_OCTETS, offset)
+        group = _decode_group(read, marker, offset)
+        # No checksum covers the marker, which may be lost in part; then the group ends with another one.
+        if group is not None and read(MARKER_OCTETS, group[1] - MARKER_OCTETS) == marker:
+            return marker
+        found = _find(read, size, wanted, found + 1)
+    return None
 
 
 def has_marker(read: Read, size: int, marker: bytes) -> bool:
@@ -199,14 +235,14 @@ def _checksum(read: Read, start: int, end: int) -> int | None:
     return checksum
 
 
-def _find(read: Read, size: int, marker: bytes, offset: int) -> int | None:
-    """Where the marker is next, from ``offset`` on."""
+def _find(read: Read, size: int, wanted: bytes, offset: int) -> int | None:
+    """Where a marker or a tag is next, from ``offset`` on."""
     while offset < size:
         octets = read(_READ_AT_ONCE, offset)
-        found = octets.find(marker)
+        found = octets.find(wanted)
         if found >= 0:
             return offset + found
         if len(octets) < _READ_AT_ONCE:
             return None
-        offset += len(octets) - MARKER_OCTETS + 1
+        offset += len(octets) - len(wanted) + 1
     return None

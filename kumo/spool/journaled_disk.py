@@ -11,11 +11,12 @@ import logging
 import time
 from collections.abc import Sequence
 
-from kumo.errors import CorruptEntry, SpoolError
+from kumo.errors import CorruptEntry, SpoolError, SpoolFull
 from kumo.message import Message, created_ticks
 from kumo.spool.enumeration import (
     Inventory,
     Problem,
+    find_tear,
     read_entry,
     set_entry_aside,
     set_foreign_aside,
@@ -49,6 +50,9 @@ _OCTETS_MOVED_AT_ONCE = 8 << 20
 _PAUSE = 60.0
 """Seconds until messages are moved again after that failed; they are safe where they are."""
 
+_LOOK_SECONDS = 3.0
+"""Until it is looked again for the room that was missing: as often as the rest of the daemon looks."""
+
 _LAST_SECONDS = 5.0
 """How long a clean end moves messages; the rest is found in the journal."""
 
@@ -63,9 +67,11 @@ class JournaledDisk:
     """
 
     __slots__ = (
+        "_beside",
         "_commit",
         "_data",
         "_files",
+        "_had_room",
         "_journal",
         "_meta",
         "_not_before",
@@ -80,6 +86,10 @@ class JournaledDisk:
         self._commit = GroupCommit(data, meta, files)
         flush = data.barrier is not None or meta.barrier is not None
         self._journal = Journal(journal_directory(meta.root), files, meta.set_aside, flush=flush)
+        self._beside: set[str] = set()
+        """Messages of the journal of which files could not be removed."""
+        self._had_room = True
+        """When it was last looked for."""
         self._not_before = 0.0
         self._owed_messages = 0
         self._owed_octets = 0
@@ -89,8 +99,9 @@ class JournaledDisk:
 
         Raises:
             OSError: the disk fails.
+            SpoolError: a segment of it cannot be read.
         """
-        self._journal.recover(lambda spool_id: self._meta.has(spool_id) and self._data.has(spool_id))
+        self._journal.recover(self._is_filed)
 
     # --- the writer's thread --------------------------------------------------------------------
 
@@ -120,8 +131,11 @@ class JournaledDisk:
             for spool_id in request.spool_ids:
                 try:
                     if spool_id in journal:
+                        if self._beside:
+                            self._clear_beside(spool_id)
                         journal.void(spool_id)
                     else:
+                        self._journal.let_go(spool_id)
                         self._commit.remove(spool_id)
                 except Exception as error:  # noqa: BLE001 - of whatever kind, it concerns this one only
                     request.fail(spool_id, error)
@@ -129,22 +143,37 @@ class JournaledDisk:
 
     def relieve(self) -> None:
         """See ``Engine``: moves twice of what came in, while the journal is too long or too old."""
-        messages, octets = self._owed_messages, self._owed_octets
+        if self._owed_messages and (self._is_beyond(1) or self._journal.age() > _MOST_SECONDS):
+            self._owed_messages *= 2
+            self._owed_octets = 2 * self._owed_octets + 1
+            # In parts: the contents of a part are in memory at one time.
+            while self._owed_messages > 0 and self._owed_octets > 0:
+                messages = min(self._owed_messages, _MOVED_AT_ONCE)
+                if self._move_some(messages, min(self._owed_octets, _OCTETS_MOVED_AT_ONCE)):
+                    break
         self._owed_messages = self._owed_octets = 0
-        if messages and (self._is_beyond(1) or self._journal.age() > _MOST_SECONDS):
-            self._move_some(2 * messages, 2 * octets + 1)
 
     def tidy(self) -> bool:
         """See ``Engine``: moves messages into files and removes empty directories."""
         is_moved = self._move_some(_MOVED_AT_ONCE, _OCTETS_MOVED_AT_ONCE)
         return self._commit.tidy() and is_moved
 
+    @property
+    def patience(self) -> float | None:
+        """See ``Engine``."""
+        return max(0.0, self._not_before - time.monotonic()) if self._journal else None
+
     def finish(self) -> None:
         """See ``Engine``."""
         until = time.monotonic() + _LAST_SECONDS
-        self._not_before = 0.0
-        while not self._move_some(_MOVED_AT_ONCE, _OCTETS_MOVED_AT_ONCE) and time.monotonic() < until:
-            pass
+        # Twice: what could not be moved before is tried once more, behind all others.
+        for _ in range(2):
+            self._not_before = 0.0
+            while not self._move_some(_MOVED_AT_ONCE, _OCTETS_MOVED_AT_ONCE, is_last=True):
+                if time.monotonic() >= until:
+                    break
+            if time.monotonic() >= until:
+                break
         if self._journal:
             _log.warning("%d messages stay in the journal; the next start has them", len(self._journal))
         self._journal.close()
@@ -175,6 +204,7 @@ class JournaledDisk:
         """See ``Engine``."""
         if problem.is_lasting and problem.id in self._journal:
             self._move([problem.id])
+        self._journal.let_go(problem.id)
         set_entry_aside(problem, self._data, self._meta)
 
     # --- any thread -----------------------------------------------------------------------------
@@ -182,7 +212,16 @@ class JournaledDisk:
     def read_content(self, spool_id: str) -> bytes:
         """See ``Engine``."""
         content = self._journal.read_content(spool_id)
-        return self._data.read(spool_id) if content is None else content
+        if content is not None:
+            return content
+        try:
+            return self._data.read(spool_id)
+        except FileNotFoundError:
+            # It may have been taken back into the journal meanwhile.
+            content = self._journal.read_content(spool_id)
+            if content is None:
+                raise
+            return content
 
     def list_entries(self) -> Inventory:
         """See ``Engine``."""
@@ -210,6 +249,7 @@ class JournaledDisk:
         is_for_journal = True
         for entry in request.entries:
             if entry.id in self._journal:
+                self._clear_beside(entry.id)
                 if entry.segments is None:
                     content = self._journal.read_content(entry.id)
                     if content is None:
@@ -219,55 +259,143 @@ class JournaledDisk:
                 entry.is_update = False
             elif entry.is_update:
                 is_for_journal = False
+                self._journal.let_go(entry.id)
         return is_for_journal
 
     def _owe(self, requests: Sequence[StoreRequest]) -> None:
+        messages = octets = 0
         for request in requests:
             for entry in request.entries:
-                self._owed_messages += 1
-                self._owed_octets += sum(map(len, entry.segments or ()))
+                messages += 1
+                for segment in entry.segments or ():
+                    octets += len(segment)
+        self._owed_messages = messages
+        self._owed_octets = octets
 
     def _is_beyond(self, times: int) -> bool:
         return len(self._journal) > times * _MOST_MESSAGES or self._journal.octets > times * _MOST_OCTETS
 
-    def _move_some(self, messages: int, octets: int) -> bool:
+    def _move_some(self, messages: int, octets: int, *, is_last: bool = False) -> bool:
         """Move the oldest messages of the journal into files.
+
+        Args:
+            messages: at most so many.
+            octets: of content, after which there are no more of them.
+            is_last: whether it is tried however little room there seems to be.
 
         Returns:
             Whether there are no more of them, or it makes no sense to try at the moment.
         """
-        if time.monotonic() < self._not_before:
+        now = time.monotonic()
+        if now < self._not_before:
             return True
-        ids = self._journal.oldest(messages, octets)
-        if ids and not self._move(ids):
-            self._not_before = time.monotonic() + _PAUSE
+        if not is_last and not self._finds_room():
+            self._not_before = now + _LOOK_SECONDS
             return True
-        return not self._journal
-
-    def _move(self, spool_ids: Sequence[str]) -> bool:
-        """Move messages into files; whether all of them are there."""
-        try:
-            requests = [StoreRequest([self._entry(spool_id)]) for spool_id in spool_ids]
-        except (OSError, SpoolError) as error:
-            _log.error("the journal cannot be read: %s; it stays as it is", error)
+        self._not_before = now + _PAUSE
+        if self._move(self._journal.oldest(messages, octets)) and self._journal.is_movable:
+            self._not_before = 0.0
             return False
-        self._commit.store(requests)
-        if any(request.error is not None for request in requests):
-            _log.error("%d messages cannot be moved into files; they stay in the journal", len(requests))
-            self._take_back(requests)
-            return False
-        # Before anything of them is removed: a crash must not bring it back.
-        self._forget(requests)
+        if not self._journal.is_movable:
+            # Each that is left had its turn, and has the next one after the pause.
+            self._journal.pass_over_none()
+        if not self._journal:
+            self._not_before = 0.0
         return True
 
-    def _take_back(self, requests: Sequence[StoreRequest]) -> None:
-        """Remove the files of messages that the journal has: on a full disk it would have both."""
-        for request in requests:
-            for entry in request.entries:
-                try:
-                    self._commit.remove(entry.id)
-                except OSError as error:
-                    _log.error("files of message %s stay beside the journal: %s", entry.id, error)
+    def _finds_room(self) -> bool:
+        """Whether what is moved next fits beside the segment that it leaves: new mail needs the last room."""
+        had_room = self._had_room
+        self._had_room = self._has_room() or (self._journal.release_spares() and self._has_room())
+        if had_room and not self._had_room:
+            _log.warning("%s: messages stay in the journal until there is more room", self._meta.root)
+        return self._had_room
+
+    def _has_room(self) -> bool:
+        try:
+            rooms = [self._files.room(store.root) for store in (self._data, self._meta)]
+        except OSError:
+            return True
+        octets, inodes = (min(free) for free in zip(*rooms, strict=True))
+        return self._journal.fits(octets, inodes)
+
+    def _move(self, spool_ids: Sequence[str]) -> bool:
+        """Move messages into files; those that cannot be moved are passed over from now on.
+
+        Where there is no room for all, what has not freed its segment yet is taken back: it is there twice.
+
+        Returns:
+            Whether it makes sense to go on: what several of them fail from, all of them, is the disk.
+        """
+        requests = self._requests(spool_ids)
+        self._owed_messages -= len(spool_ids)
+        self._owed_octets -= sum(map(_content_octets, requests))
+        self._commit.store(requests)
+        failed = [request for request in requests if request.error is not None]
+        if any(isinstance(request.error, SpoolFull) for request in failed):
+            return self._make_room(requests)
+        # Before anything of them is removed: a crash must not bring it back.
+        moved = [request.entries[0].id for request in requests if request.error is None]
+        self._beside.difference_update(moved)
+        self._journal.hand_over(moved)
+        if failed:
+            _log.error("%d messages cannot be moved into files; they stay in the journal", len(failed))
+            self._remove_files([request.entries[0].id for request in failed])
+        for request in failed:
+            self._journal.pass_over(request.entries[0].id)
+        return len(failed) < max(2, len(requests))
+
+    def _make_room(self, requests: Sequence[StoreRequest]) -> bool:
+        """Have messages in the journal alone that did not all fit beside it; whether more of them may now."""
+        self._remove_files([entry.id for request in requests for entry in request.entries])
+        if self._journal.release_spares():
+            return True
+        taken_back = self._journal.take_back()
+        self._remove_files(taken_back)
+        _log.error(
+            "no room to move %d messages into files; they stay in the journal, and %d moved before are back",
+            len(requests),
+            len(taken_back),
+        )
+        return False
+
+    def _requests(self, spool_ids: Sequence[str]) -> list[StoreRequest]:
+        """Read messages of the journal; those that cannot be read are passed over from now on."""
+        requests = []
+        errors: list[str] = []
+        for spool_id in spool_ids:
+            try:
+                requests.append(StoreRequest([self._entry(spool_id)]))
+            except (OSError, SpoolError) as error:
+                self._journal.pass_over(spool_id)
+                errors.append(f"message {spool_id}: {error}")
+        if errors:
+            _log.error(
+                "%d messages of the journal cannot be read and stay there; the first: %s",
+                len(errors),
+                errors[0],
+            )
+        return requests
+
+    def _remove_files(self, spool_ids: Sequence[str]) -> None:
+        """Remove the files of messages that the journal has, for good: a start would believe them."""
+        for spool_id in spool_ids:
+            try:
+                self._commit.remove(spool_id)
+            except OSError as error:
+                self._beside.add(spool_id)
+                _log.error("files of message %s stay beside the journal: %s", spool_id, error)
+        try:
+            self._commit.make_removals_durable(spool_ids)
+        except OSError as error:
+            _log.error("a power loss may bring an older state of %d messages back: %s", len(spool_ids), error)
+        self._commit.prune()
+
+    def _clear_beside(self, spool_id: str) -> None:
+        """Have no files of a message that is about to change in the journal: a start would believe them."""
+        if spool_id in self._beside:
+            self._commit.remove(spool_id)
+            self._beside.remove(spool_id)
 
     def _entry(self, spool_id: str) -> Entry:
         meta = self._journal.read_meta(spool_id)
@@ -283,16 +411,34 @@ class JournaledDisk:
                     if entry.id in self._journal:
                         self._journal.forget(entry.id)
 
+    def _is_filed(self, spool_id: str, content_octets: int) -> bool:
+        """Whether a message of the journal is in files as well, as a whole; torn ones are set aside."""
+        if not (self._meta.has(spool_id) and self._data.has(spool_id)):
+            return False
+        fault = find_tear(spool_id, content_octets, self._journal.read_content, self._data, self._meta)
+        if fault is not None:
+            set_entry_aside(Problem(spool_id, fault), self._data, self._meta)
+        return fault is None
+
     def _read_entry(self, spool_id: str) -> Message | Problem:
+        entry = self._read_journaled(spool_id) or read_entry(spool_id, self._data, self._meta)
+        if isinstance(entry, Problem):
+            # It may have been taken back into the journal meanwhile.
+            return self._read_journaled(spool_id) or entry
+        return entry
+
+    def _read_journaled(self, spool_id: str) -> Message | Problem | None:
         try:
             meta = self._journal.read_meta(spool_id)
-            if meta is not None:
-                return decode_envelope(meta, spool_id)
+            return None if meta is None else decode_envelope(meta, spool_id)
         except CorruptEntry as error:
             return Problem(spool_id, str(error))
         except OSError as error:
             return Problem(spool_id, f"message {spool_id} cannot be read: {error}", is_lasting=False)
-        return read_entry(spool_id, self._data, self._meta)
+
+
+def _content_octets(request: StoreRequest) -> int:
+    return sum(len(segment) for entry in request.entries for segment in entry.segments or ())
 
 
 def journal_directory(meta_root: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,17 +113,28 @@ def _entries(root: str, files: FileOperations) -> Iterator[StoredMessage]:
     except OSError as error:
         raise spool_error(f"list the spool at {root}", error) from error
     found = take_inventory(root, files).ids
-    # What is in both is not older in its file.
-    for spool_id in found:
-        journaled.pop(spool_id, None)
+    filed = frozenset(found)
     for spool_id in sorted(dict.fromkeys([*journaled, *found]), key=created_ticks):
+        # What is in both is not older in its file, but for one that a power loss has torn.
+        ways: list[Callable[[str], bytes]] = [meta.read] if spool_id in filed else []
+        if spool_id in journaled:
+            ways.append(journaled.__getitem__)
+        described = _first_readable(spool_id, ways)
+        if described is not None:
+            yield described
+
+
+def _first_readable(spool_id: str, ways: Sequence[Callable[[str], bytes]]) -> StoredMessage | None:
+    """Describe a message by the first of its envelopes that can be read; None: delivered since the walk."""
+    failure: StoredMessage | None = None
+    for read in ways:
         try:
-            octets = journaled[spool_id] if spool_id in journaled else meta.read(spool_id)
-            yield _describe(decode_envelope(octets, spool_id))
+            return _describe(decode_envelope(read(spool_id), spool_id))
         except FileNotFoundError:
-            continue  # delivered since the walk
+            continue
         except (CorruptEntry, OSError) as error:
-            yield _unreadable(spool_id, str(error))
+            failure = failure or _unreadable(spool_id, str(error))
+    return failure
 
 
 def _describe(message: Message) -> StoredMessage:

@@ -128,6 +128,10 @@ class LocalDisk:
         """The octets of an entry; may be called by any thread."""
         return self._files.read(self.path(spool_id))
 
+    def size(self, spool_id: str) -> int:
+        """Length of an entry in octets."""
+        return self._files.size(self.path(spool_id))
+
     def has(self, spool_id: str) -> bool:
         """Whether there is such an entry; may be called by any thread."""
         return self._files.exists(self.path(spool_id))

@@ -115,6 +115,10 @@ class RocksDisk:
         """See ``Engine``: likewise."""
         return True
 
+    @property
+    def patience(self) -> None:
+        """See ``Engine``: likewise."""
+
     def finish(self) -> None:
         """See ``Engine``."""
         for store in (self._meta, self._data):

@@ -9,6 +9,9 @@ cdef class Segment:
     cdef public object is_sound
     cdef public object live
     cdef public object marker
+    cdef public object moved
     cdef public object number
     cdef public object octets
     cdef public object path
+    cdef public object stuck
+    cdef public object tag

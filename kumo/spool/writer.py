@@ -122,21 +122,33 @@ class Writer:
         is_last = False
         while not is_last:
             try:
-                batch, is_last = self._next_batch(patience)
+                is_last = self._serve(patience)
             except queue.Empty:
-                if not is_tidy:
+                if not is_tidy or self._engine.patience == 0.0:
                     is_tidy = self._attempt_tidy()
                     patience = 0.0
             else:
                 is_tidy = False
                 patience = _IDLE_SECONDS
-                if batch:
-                    self._perform(batch)
-                    self._answer(batch)
-                    _attempt((), self._engine.relieve)
+                _attempt((), self._engine.relieve)
             self._health.probe_if_due()
-            patience = self._patience(None if is_tidy else patience)
+            patience = self._patience(self._put_off() if is_tidy else patience)
         _attempt((), self._engine.finish)
+
+    def _serve(self, patience: float | None) -> bool:
+        """Perform what waits, and hold none of it afterwards: its contents may be large.
+
+        Returns:
+            Whether the thread is to end.
+
+        Raises:
+            queue.Empty: nothing did for so long.
+        """
+        batch, is_last = self._next_batch(patience)
+        if batch:
+            self._perform(batch)
+            self._answer(batch)
+        return is_last
 
     def _attempt_tidy(self) -> bool:
         try:
@@ -144,6 +156,11 @@ class Writer:
         except Exception:  # noqa: BLE001 - whatever it was, the thread goes on
             _log.exception("the spool's writer failed")
             return True
+
+    def _put_off(self) -> float | None:
+        """Seconds until the engine tries again what it put off; never 0, or a bug there would be a loop."""
+        patience = self._engine.patience
+        return None if patience is None else max(patience, _IDLE_SECONDS)
 
     def _patience(self, wanted: float | None) -> float | None:
         """Seconds to wait for a job while there is something else to do; None: there is nothing."""

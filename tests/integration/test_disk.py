@@ -113,6 +113,34 @@ def test_a_full_disk_refuses_keeps_nothing_half_and_recovers(tmp_path: Path, flu
         assert "Traceback" not in daemon.errors.read_text()
 
 
+def test_mail_is_there_once_on_a_full_disk_and_moves_when_there_is_room(tmp_path: Path) -> None:
+    mount_point = tmp_path / "spool"
+    mount_point.mkdir()
+    if not can_mount(mount_point):
+        pytest.skip("this machine lets nobody mount a disk of his own")
+    with Kumod(tmp_path, POLICY % "false", prefix=(*SMALL_DISK, str(mount_point))) as daemon:
+        spool = Path(f"/proc/{daemon.process.pid}/root{mount_point}")
+        ballast = spool / "ballast"
+        ballast.write_bytes(b"\0" * 2_000_000)
+        with Peer(daemon.port) as peer:
+            peer.greet()
+            kept = [spool_id for _ in range(6) for spool_id in ids_in(str(offer(peer, 200_000)))]
+
+        def filed() -> list[str]:
+            entries = spool / "meta/data"
+            return ["".join(path.relative_to(entries).parts) for path in entries.rglob("*") if path.is_file()]
+
+        # Some of it would fit into files, beside the journal that has all of it.
+        daemon.wait_for_line("stay in the journal until there is more room")
+        assert filed() == []
+        ballast.unlink()
+        # Nobody sends anything that would wake the spool up.
+        daemon.wait_until(lambda: sorted(filed()) == sorted(kept))
+        assert sorted(listed_ids(spool)) == sorted(kept)
+        assert leftovers(spool, kept) == []
+        assert daemon.stop() == 0
+
+
 def test_a_disk_without_inodes_is_a_full_disk(tmp_path: Path) -> None:
     mount_point = tmp_path / "spool"
     mount_point.mkdir()

@@ -118,16 +118,17 @@ async def test_rejection_refuses_that_command_alone(house: House, event: str, *,
 
 
 @pytest.mark.parametrize("waits", [False, True], ids=["at once", "later"])
+@pytest.mark.parametrize(("event", "answer"), [("mail_from", "nonsense"), ("ehlo", 42)])
 async def test_a_verdict_of_the_wrong_kind_ends_the_session_and_does_not_freeze_it(
-    house: House, *, waits: bool
+    house: House, event: str, answer: object, *, waits: bool
 ) -> None:
-    async def answer_later(*_arguments: Any) -> str:
+    async def answer_later(*_arguments: Any) -> object:
         await asyncio.sleep(0)
-        return "nonsense"
+        return answer
 
     client = await house.greeted(await house.start())
-    house.policy.answers["mail_from"] = answer_later if waits else "nonsense"
-    assert await client.say(COMMAND_OF["mail_from"]) == TROUBLE
+    house.policy.answers[event] = answer_later if waits else answer
+    assert await client.say(COMMAND_OF[event]) == TROUBLE
     assert await client.rest() == b""
 
 

@@ -40,3 +40,19 @@ def open_stores(tmp_path: Path) -> Iterator[Callable[..., Stores]]:
     yield open_them
     for stores in opened:
         stores.close()
+
+
+@pytest.fixture
+def reopen(tmp_path: Path) -> Iterator[Callable[..., Stores]]:
+    """Opens the spool in ``tmp_path`` as if the process before had been killed."""
+    current: list[Stores] = []
+
+    def again(**options: object) -> Stores:
+        for stores in current:
+            stores.close()
+        current[:] = [Stores(tmp_path, **options)]  # type: ignore[arg-type]
+        return current[0]
+
+    yield again
+    for stores in current:
+        stores.close()

@@ -25,7 +25,7 @@ def open_journal(root: Path, files: FileOperations | None = None, *, flush: bool
         Path(path).rename(root / f"{name}.aside")
 
     journal = Journal(str(root / "journal"), files or FileOperations(), set_aside, flush=flush)
-    journal.recover(lambda _: False)
+    journal.recover(lambda *_: False)
     return journal
 
 

@@ -19,6 +19,8 @@ from kumo.spool.journal_group import (
     decode_header,
     encode_group,
     encode_header,
+    file_tag,
+    find_marker,
     first_marker,
     has_marker,
 )
@@ -27,6 +29,7 @@ from tests.spool.samples import new_id
 
 MARKER = b"\x00marker\xff"
 OTHER = b"earlier!"
+TAG = file_tag(4711)
 
 Group = list[tuple[str, bytes, bytes]]
 
@@ -41,7 +44,7 @@ def build(groups: list[Group], marker: bytes = MARKER) -> tuple[bytes, list[int]
     starts = [len(octets)]
     for group in groups:
         entries = [Entry(spool_id, meta, (content[:3], content[3:])) for spool_id, meta, content in group]
-        parts, _, end = encode_group(marker, len(octets), entries)
+        parts, _, end = encode_group(marker, TAG, len(octets), entries)
         octets += b"".join(parts)
         assert len(octets) == end
         starts.append(end)
@@ -86,7 +89,8 @@ def test_the_layout_is_as_described() -> None:
     content, meta = b"content", b"{}"
     table = bytes.fromhex(IDS[0]) + (7).to_bytes(8, "little") + (2).to_bytes(4, "little")
     checked = zlib.crc32(meta + content).to_bytes(4, "little") + (32).to_bytes(8, "little")
-    checked += (1).to_bytes(4, "little") + bytes(4) + table
+    checked += (1).to_bytes(4, "little")
+    checked += zlib.crc32((4711).to_bytes(8, "little")).to_bytes(4, "little") + table
     head = MARKER + zlib.crc32(checked).to_bytes(4, "little") + checked
     expected = b"kumod journal 1\n" + MARKER + (7).to_bytes(8, "little")
     expected += head + b"L" + meta + content + MARKER
@@ -145,6 +149,31 @@ def test_a_header_that_is_damaged_is_no_header() -> None:
     assert first_marker(reader(SEGMENT[: STARTS[1] - 20])) is None
 
 
+@pytest.mark.parametrize("lost", range(HEADER_OCTETS, len(SEGMENT) + 1))
+def test_the_marker_is_that_of_the_first_whole_group_where_the_beginning_is_lost(lost: int) -> None:
+    octets = bytes(lost) + SEGMENT[lost:]
+    is_found = octets[STARTS[-2] :] == SEGMENT[STARTS[-2] :]
+    assert find_marker(reader(octets), len(octets), TAG) == (MARKER if is_found else None)
+    assert find_marker(reader(octets), len(octets), TAG + 1) is None
+
+
+def test_the_marker_is_not_that_of_an_earlier_use() -> None:
+    earlier, _ = build([[(IDS[5], b"{}", b"x" * 500)], *GROUPS, *GROUPS], OTHER)
+    octets = SEGMENT + earlier[len(SEGMENT) :]
+    assert find_marker(reader(octets), len(octets), TAG) == MARKER
+    octets = bytes(STARTS[-1]) + octets[STARTS[-1] :]
+    assert find_marker(reader(octets), len(octets), TAG) == OTHER
+
+
+@pytest.mark.parametrize("distance", [*range(-40, 40)])
+def test_a_tag_is_found_wherever_it_is_read_in_two_parts(
+    monkeypatch: pytest.MonkeyPatch, distance: int
+) -> None:
+    monkeypatch.setattr("kumo.spool.journal_group._READ_AT_ONCE", STARTS[1] - HEADER_OCTETS + distance)
+    octets = bytes(STARTS[1]) + SEGMENT[STARTS[1] : STARTS[2]]
+    assert find_marker(reader(octets), len(octets), TAG) == MARKER
+
+
 def test_content_that_looks_like_a_group_is_content() -> None:
     """As a peer might send it; he cannot know the marker."""
     forged, _ = build(GROUPS, OTHER)
@@ -155,6 +184,18 @@ def test_content_that_looks_like_a_group_is_content() -> None:
     groups, damages = contents(bytes(changed))
     assert groups == []
     assert damages == [Damage(starts[0], len(octets))]
+
+
+def test_content_that_looks_like_a_group_is_none_where_the_beginning_is_lost() -> None:
+    """He may guess where it will be, but not the tag."""
+    entries = [Entry(spool_id, meta, (content,)) for spool_id, meta, content in GROUPS[1]]
+    for tag, marker in ((file_tag(1), MARKER), (TAG, OTHER)):
+        _, records, _ = encode_group(MARKER, TAG, HEADER_OCTETS, [Entry(IDS[5], b"{}", (b"",))])
+        place = records[0].meta_offset + records[0].meta_length
+        forged, _, _ = encode_group(OTHER, tag, place, entries)
+        octets, starts = build([[(IDS[5], b"{}", b"".join(forged))], GROUPS[0]])
+        octets = bytes(starts[0] + 8) + octets[starts[0] + 8 :]
+        assert find_marker(reader(octets), len(octets), TAG) == marker
 
 
 def test_not_even_a_group_of_the_segment_itself_is_one_elsewhere() -> None:

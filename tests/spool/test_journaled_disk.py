@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,71 +16,13 @@ from hypothesis import strategies as st
 from kumo.errors import SpoolError, SpoolFull, SpoolUnhealthy
 from kumo.message import Message
 from kumo.spool import FileOperations, list_spool
+from kumo.spool.group_commit import GroupCommit
 from kumo.spool.journal_group import VOID
-from kumo.spool.requests import Entry, RemoveRequest, StoreRequest
-from kumo.spool.stored_envelope import encode_envelope
+from kumo.spool.journal_replay import read_envelopes
+from kumo.spool.requests import Entry, StoreRequest
 from tests.spool.faults import Call, InstrumentedFiles, failing_at
+from tests.spool.journaled import Open, move_all, remove, segments, state_in, state_of, store
 from tests.spool.samples import Stores, entry_files, files_of, ids_of, kept_ids, make_message, new_id, put
-
-Open = Callable[..., Stores]
-
-State = dict[str, tuple[bytes, bytes]]
-"""Envelope and content by id."""
-
-
-@pytest.fixture
-def reopen(tmp_path: Path) -> Iterator[Open]:
-    """Opens the spool in ``tmp_path`` as if the process before had been killed."""
-    current: list[Stores] = []
-
-    def again(**options: object) -> Stores:
-        for stores in current:
-            stores.close()
-        current[:] = [Stores(tmp_path, **options)]  # type: ignore[arg-type]
-        return current[0]
-
-    yield again
-    for stores in current:
-        stores.close()
-
-
-def state_of(*messages: Message) -> State:
-    return {message.id: (encode_envelope(message), message.content) for message in messages}
-
-
-def state_in(stores: Stores) -> State:
-    """What a start would find, by way of the engine."""
-    found: State = {}
-    for entry in stores.engine.read_entries(stores.engine.list_entries().ids):
-        assert isinstance(entry, Message)
-        found[entry.id] = (encode_envelope(entry), stores.engine.read_content(entry.id))
-    return found
-
-
-def store(stores: Stores, *batch: list[Message]) -> None:
-    requests = stores.append(*batch)
-    assert [request.error for request in requests] == [None] * len(batch)
-    for messages in batch:
-        for message in messages:
-            message.is_stored = True
-
-
-def remove(stores: Stores, *messages: Message) -> SpoolError | None:
-    request = RemoveRequest([message.id for message in messages])
-    stores.engine.remove([request])
-    return request.error
-
-
-def segments(root: Path) -> list[Path]:
-    return sorted((root / "meta" / "journal").glob("*"))
-
-
-def move_all(stores: Stores) -> None:
-    for _ in range(1000):
-        if stores.engine.tidy():
-            return
-    raise AssertionError("it never ends")
-
 
 # --- what it is for -----------------------------------------------------------------------------
 
@@ -460,7 +403,7 @@ def test_after_a_failed_move_there_is_a_pause(
     stores = reopen(files=files)
     store(stores, [make_message()])
     files.calls.clear()
-    files.before = failing_at(0, errno.ENOSPC)
+    files.before = failing_at(0, errno.EIO)
     assert stores.engine.tidy()
     assert "1 messages cannot be moved into files; they stay in the journal" in caplog.text
     files.before = None
@@ -471,6 +414,105 @@ def test_after_a_failed_move_there_is_a_pause(
     stores.engine._not_before = 0.0
     assert stores.engine.tidy()
     assert "rename" in files.names()
+
+
+class UnreadableFiles(InstrumentedFiles):
+    """A disk on which nothing can be read that holds certain octets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unreadable: bytes | None = None
+
+    def read_at(self, descriptor: int, length: int, offset: int) -> bytes:
+        octets = super().read_at(descriptor, length, offset)
+        if self.unreadable is not None and self.unreadable in octets:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return octets
+
+
+def make_unmovable(files: UnreadableFiles, message: Message, way: str) -> None:
+    """Have a message not leave the journal; any other ``way``: nothing is amiss any more."""
+
+    def before(call: Call, _: int) -> None:
+        if call.name == "write" and message.content in b"".join(call.arguments[1]):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    files.unreadable = message.content if way == "unreadable" else None
+    files.before = before if way == "unwritable" else None
+
+
+@pytest.mark.parametrize("way", ["unreadable", "unwritable"])
+def test_a_message_that_cannot_be_moved_holds_up_no_other(
+    reopen: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    files = UnreadableFiles()
+    stores = reopen(files=files)
+    bad = make_message(body=b"bad sector")
+    messages = [make_message(body=b"%d" % n) for n in range(200)]
+    store(stores, [bad], *([message] for message in messages[:99]))
+    make_unmovable(files, bad, way)
+    move_all(stores)
+    assert [*stores.engine._journal._index] == [bad.id]
+    assert "1 messages " in caplog.text
+    # Those that come behind a segment with such a message have their turn as well.
+    store(stores, *([message] for message in messages[99:]))
+    stores.engine._not_before = 0.0
+    move_all(stores)
+    stores.engine.finish()
+    assert [name for name in entry_files(tmp_path) if "journal" not in name] == files_of(*messages)
+    assert state_in(reopen()) == state_of(bad, *messages)
+
+
+@pytest.mark.parametrize("way", ["unreadable", "unwritable"])
+def test_a_clean_end_tries_once_more_what_could_not_be_moved(reopen: Open, tmp_path: Path, way: str) -> None:
+    files = UnreadableFiles()
+    stores = reopen(files=files)
+    messages = [make_message(body=b"%d" % n) for n in range(100)]
+    store(stores, *([message] for message in messages))
+    make_unmovable(files, messages[0], way)
+    assert not stores.engine.tidy()
+    make_unmovable(files, messages[0], "readable")
+    stores.engine.finish()
+    assert entry_files(tmp_path) == files_of(*messages)
+
+
+def test_what_could_not_be_moved_makes_no_journal_old(reopen: Open) -> None:
+    files = UnreadableFiles()
+    stores = reopen(files=files)
+    messages = [make_message(body=b"%d" % n) for n in range(70)]
+    store(stores, *([message] for message in messages))
+    make_unmovable(files, messages[0], "unreadable")
+    assert not stores.engine.tidy()
+    store(stores, [make_message()])
+    assert remove(stores, *messages[64:]) is None
+    (old,) = stores.engine._journal._closed
+    old.begun = -math.inf
+    assert stores.engine._journal.age() < math.inf
+
+
+def test_a_message_that_is_passed_over_is_removed_and_replaced_as_any_other(
+    reopen: Open, tmp_path: Path
+) -> None:
+    files = UnreadableFiles()
+    stores = reopen(files=files)
+    messages = [make_message(body=b"a%db" % n) for n in range(66)]
+    store(stores, *([message] for message in messages))
+
+    def before(call: Call, _: int) -> None:
+        if call.name == "write" and any(m.content in b"".join(call.arguments[1]) for m in messages[:2]):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    files.before = before
+    assert not stores.engine.tidy()
+    files.before = None
+    assert remove(stores, messages[0]) is None
+    messages[1].meta["n"] = 1
+    store(stores, [messages[1]])
+    move_all(stores)
+    assert len(stores.engine._journal) == 0
+    stores.engine.finish()
+    assert entry_files(tmp_path) == files_of(*messages[1:])
+    assert state_in(reopen()) == state_of(*messages[1:])
 
 
 def test_a_long_journal_is_shortened_with_each_batch(
@@ -487,6 +529,45 @@ def test_a_long_journal_is_shortened_with_each_batch(
     assert state_in(stores) == state_of(*messages)
     assert state_in(reopen()) == state_of(*messages)
     assert kept_ids(tmp_path) == ids_of(*messages)
+
+
+def test_what_is_moved_with_a_batch_is_in_memory_in_parts(
+    reopen: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kumo.spool.journaled_disk._MOST_SECONDS", -1.0)
+    monkeypatch.setattr("kumo.spool.journaled_disk._MOVED_AT_ONCE", 4)
+    monkeypatch.setattr("kumo.spool.journaled_disk._OCTETS_MOVED_AT_ONCE", 12_000)
+    parts: list[int] = []
+    plain = GroupCommit.store
+
+    def spy(self: GroupCommit, requests: Sequence[StoreRequest]) -> None:
+        parts.append(len(requests))
+        plain(self, requests)
+
+    monkeypatch.setattr(GroupCommit, "store", spy)
+    stores = reopen()
+
+    def come_in(number: int, body: bytes) -> None:
+        store(stores, *([make_message(body=body)] for _ in range(number)))
+
+    come_in(9, b"x" * 5000)
+    stores.engine.relieve()
+    assert parts == [3, 3, 3]
+    come_in(9, b"")
+    stores.engine.relieve()
+    assert parts[3:] == [4, 4, 1]
+    # No more than twice of what came in with the batch, whatever was moved since the one before.
+    come_in(20, b"")
+    stores.engine.relieve()
+    come_in(30, b"")
+    assert not stores.engine.tidy()
+    come_in(3, b"")
+    del parts[:]
+    stores.engine.relieve()
+    assert parts == [4, 2]
+    del parts[:]
+    stores.engine.relieve()
+    assert parts == []
 
 
 def test_octets_and_age_shorten_it_too(reopen: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -664,20 +745,94 @@ def test_a_segment_that_cannot_be_read_does_not_hinder_the_start(reopen: Open, t
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     store(reopen(), [message := make_message()])
+    put(tmp_path / "meta" / "journal" / "00000009", b"short")
     assert state_in(reopen(files=Unreadable())) == {}
-    (aside,) = (tmp_path / "meta" / "quarantine").iterdir()
-    assert bytes.fromhex(message.id) in aside.read_bytes()
+    aside = [path.read_bytes() for path in (tmp_path / "meta" / "quarantine").iterdir()]
+    assert sorted(bytes.fromhex(message.id) in octets for octets in aside) == [False, True]
 
 
-def test_what_the_process_had_no_means_to_open_ends_the_start(reopen: Open) -> None:
-    class Exhausted(FileOperations):
-        def open(self, path: str) -> int:
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+@pytest.mark.parametrize("call", ["open", "size", "read_at"])
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.EACCES, errno.ESTALE])
+def test_what_says_nothing_of_the_content_ends_the_start(
+    reopen: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(error, os.strerror(error))
 
     store(reopen(), [message := make_message()])
-    with pytest.raises(OSError, match="Too many open files"):
-        reopen(files=Exhausted())
+    (segment,) = segments(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(FileOperations, call, fail)
+        with pytest.raises(SpoolError, match=f"unable to read {segment}: {os.strerror(error)}"):
+            reopen()
+    assert not list(tmp_path.glob("*/quarantine/*"))
     assert state_in(reopen()) == state_of(message)
+
+
+class FilesWithBadSectors(FileOperations):
+    """Loses the blocks of one segment that hold certain octets of it."""
+
+    def __init__(self, start: int, end: int) -> None:
+        self.bad = range(start // 4096, -(-end // 4096))
+        self.failures = 0
+
+    def read_at(self, descriptor: int, length: int, offset: int) -> bytes:
+        last = min(offset + length, self.size(descriptor)) - 1
+        if any(offset // 4096 <= block <= last // 4096 for block in self.bad):
+            self.failures += 1
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().read_at(descriptor, length, offset)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "lost"),
+    [(0, 0, {0}), (1, 1, {1}), (1, 3, {1, 2, 3}), (4, 4, {4}), (3, 5, {3, 4}), (5, 5, set[int]())],
+)
+def test_bad_sectors_cost_the_transactions_in_them(
+    reopen: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture, first: int, last: int, lost: set[int]
+) -> None:
+    stores = reopen()
+    messages = [make_message(body=bytes([65 + n]) * 40_000) for n in range(5)]
+    store(stores, *([message] for message in messages))
+    kept = [message for n, message in enumerate(messages) if n not in lost]
+    (segment,) = segments(tmp_path)
+    octets = segment.read_bytes()
+    # The last place is what an earlier use of the file left.
+    places = [octets.index(bytes.fromhex(message.id)) for message in messages] + [len(octets)]
+    segment.write_bytes(octets + bytes(40_000))
+    files = FilesWithBadSectors(places[first] + 4096, places[last] + 20_000)
+    stores = reopen(files=files)
+    assert state_in(stores) == state_of(*kept)
+    assert f"{4096 * len(files.bad)} octets cannot be read" in caplog.text
+    # Each is asked for once, but for the reads that found it out.
+    assert files.failures <= len(files.bad) + 3
+    assert ids_of(*kept) == sorted(read_envelopes(str(tmp_path / "meta" / "journal"), files))
+    assert remove(stores, *kept) is None
+    stores.engine.finish()
+    (aside,) = (tmp_path / "meta" / "quarantine").iterdir()
+    assert all(message.content in aside.read_bytes() for message in messages)
+
+
+@pytest.mark.parametrize("is_written_anew", [False, True])
+def test_a_bad_first_sector_costs_the_transaction_in_it(
+    reopen: Open, tmp_path: Path, is_written_anew: bool
+) -> None:
+    stores = reopen()
+    if is_written_anew:
+        earlier = [make_message(body=b"x" * 50_000) for _ in range(7)]
+        store(stores, *([message] for message in earlier))
+        assert remove(stores, *earlier) is None
+    messages = [make_message(body=bytes([65 + n]) * 40_000) for n in range(5)]
+    store(stores, *([message] for message in messages))
+    (segment,) = segments(tmp_path)
+    assert (segment.stat().st_size > 300_000) is is_written_anew
+    files = FilesWithBadSectors(0, 4096)
+    stores = reopen(files=files)
+    assert state_in(stores) == state_of(*messages[1:])
+    assert ids_of(*messages[1:]) == sorted(read_envelopes(str(tmp_path / "meta" / "journal"), files))
+    stores.engine.finish()
+    (aside,) = (tmp_path / "meta" / "quarantine").iterdir()
+    assert messages[0].content[-36_000:] in aside.read_bytes()
 
 
 def test_an_envelope_that_is_none_is_set_aside(reopen: Open, tmp_path: Path) -> None:

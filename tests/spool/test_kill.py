@@ -128,6 +128,26 @@ def test_a_move_killed_at_any_call_leaves_each_message_once(tmp_path: Path, opti
     assert removed.count(True) > 3
 
 
+@pytest.mark.parametrize("options", [(), ("flush",)], ids=["plain", "flush"])
+def test_a_move_without_room_killed_at_any_call_leaves_each_message_once(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    process = victim(str(tmp_path), "each", "full", *options)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    outcomes = [line.split() for line in output.splitlines()]
+    assert [signal for *_, signal in outcomes] == ["9"] * (len(outcomes) - 1) + ["0"]
+    for number, (*ids, _) in enumerate(outcomes):
+        root = tmp_path / str(number)
+        assert kept_ids(root) == sorted(ids)
+        found = asyncio.run(messages_of(root))
+        assert sorted(found) == sorted(ids)
+        for spool_id, message in found.items():
+            assert message.content == b"Received: by kumo\r\n" + bytes([65 + ids.index(spool_id)]) * 3000
+        assert [name for name in entry_files(root) if "/quarantine/" not in name] == files_of(*found.values())
+    assert len(outcomes) > 100
+
+
 @pytest.mark.parametrize("options", [(), ("flush",), ("update",)], ids=["new", "flush", "update"])
 def test_a_transaction_killed_at_any_call_is_there_as_a_whole_or_not_at_all(
     tmp_path: Path, options: tuple[str, ...]

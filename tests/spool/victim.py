@@ -7,6 +7,7 @@ of its own for each file operation that takes, which kills itself there; ROOT/0,
 Each prints its ids and the signal that ended it; the last one, which nothing ends, 0. With ``replace`` it
 stores one message, and again with other content and meta. These are stored in files; with ``journal`` it
 appends the three to the journal instead, with ``move`` it moves three from there into files, and removes one.
+With ``full`` it moves eight, for the last of which there is no room.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from pathlib import Path
 
 from kumo.config import SpoolKind
 from kumo.message import Message
-from kumo.spool import Spool
+from kumo.spool import Spool, journaled_disk
 from kumo.spool.requests import RemoveRequest
 from tests.spool.faults import InstrumentedFiles, killing_at
 from tests.spool.samples import Stores, configs, make_message, new_id
+from tests.spool.small_disk import SmallDisk
 
 _REMOVED = 0.3
 """Transactions of which a message is removed again."""
@@ -71,6 +73,8 @@ def kill_at_each_call(root: Path, options: Sequence[str]) -> None:
                 store_one_twice(root / str(number), number, flush=flush)
             elif "journal" in options:
                 append_three(root / str(number), number, flush=flush)
+            elif "full" in options:
+                move_without_room(root / str(number), number, flush=flush)
             elif "move" in options:
                 move_three(root / str(number), number, flush=flush)
             else:
@@ -115,10 +119,27 @@ def move_three(root: Path, number: int, *, flush: bool) -> None:
     stores.engine.finish()
 
 
+def move_without_room(root: Path, number: int, *, flush: bool) -> None:
+    disk = SmallDisk()
+    stores = Stores(root, flush=flush, files=disk)
+    stores.append(*([message] for message in some_messages(8)))
+    disk.leave(root, 7 * 3300)
+    disk.calls.clear()
+    disk.before = killing_at(number)
+    journaled_disk._MOVED_AT_ONCE = 3
+    while not stores.engine.tidy():
+        pass
+
+
 def three_messages() -> list[Message]:
+    return some_messages(3)
+
+
+def some_messages(count: int) -> list[Message]:
     """The same ids in each process, so that the directories to make and with them the calls are the same."""
     messages = [
-        make_message(spool_id=new_id(1.7e9 + n), meta={"n": 1}, body=bytes([65 + n]) * 3000) for n in range(3)
+        make_message(spool_id=new_id(1.7e9 + n), meta={"n": 1}, body=bytes([65 + n]) * 3000)
+        for n in range(count)
     ]
     sys.stdout.write("".join(f"{message.id} " for message in messages))
     sys.stdout.flush()
