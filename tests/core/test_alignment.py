@@ -101,7 +101,7 @@ def test_a_copy_that_turns_out_too_small_grows(unit: bytes, dense_first: bool) -
 @pytest.mark.parametrize("more", [0, 1, 63, 64, 100])
 @pytest.mark.parametrize("unit", [b"x" * 200 + b"\n.", b"\n.", b"a\r\nb\r", b"\r\n.."])
 def test_a_large_copy_is_made_in_its_size(unit: bytes, more: int) -> None:
-    content = b"x" * 70 + b"\r\n." + unit * ((1 << 20) // len(unit)) + b"y" * more
+    content = b"x" * 70 + b"\r\n." + unit * ((1 << 20) // len(unit) + 1) + b"y" * more
     for kernel, oracle in ((fix_line_endings, reference.fix_line_endings), (stuff, reference.stuff)):
         tracemalloc.start()
         copy = kernel(content)
