@@ -10,3 +10,8 @@ cdef class EsmtpConnection(ChangingConnection):
     cdef public bint _is_storing
     cdef public double _processing_since
     cdef public double _transaction_since
+
+    cdef _pump(self, double now)
+    cdef _note_greeting(self, session)
+    cdef _processed(self)
+    cdef _ask(self, session, ask, subject)

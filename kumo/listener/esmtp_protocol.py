@@ -172,9 +172,8 @@ class EsmtpConnection(ChangingConnection):
         session, transport = self._session, self._transport
         if session is None or transport is None:
             return
-        next_event = session.next_event
         while True:
-            event = next_event()
+            event = session.next_event()
             kind = event.__class__
             act = _ACTIONS.get(kind)
             if act is None:

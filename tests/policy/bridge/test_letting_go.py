@@ -34,10 +34,8 @@ class WatchedMessage(Message):
     __slots__ = ("__weakref__",)
 
 
-class WatchedConnection(Connection):
+class WatchedConnection(Connection, weakref=True):
     """A connection whose end can be seen."""
-
-    __slots__ = ("__weakref__",)
 
 
 def watched(policy: Any, body: bytes) -> tuple[WatchedMessage, WatchedConnection]:
