@@ -1,15 +1,20 @@
 # Types for the compiled form of local_logger.py; see docs/decisions/0005-compiled-session.md.
 
+from kumo.logs.channel cimport Channel
+from kumo.logs.selection cimport HeaderSelection, MetaSelection
+from kumo.logs.writer cimport SegmentWriter
+
+
 cdef class LocalLogger:
-    cdef public object _channel
+    cdef public Channel _channel
     cdef public object _filter_event
-    cdef public object _headers
+    cdef public HeaderSelection _headers
     cdef public object _is_wanted
-    cdef public object _meta
+    cdef public MetaSelection _meta
     cdef public object _out_of_band
     cdef public dict _plans
     cdef public bint _selects
-    cdef public object _writer
+    cdef public SegmentWriter _writer
 
     cpdef offer(self, record, message)
     cpdef _write(self, plan, record, message)

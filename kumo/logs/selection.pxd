@@ -1,0 +1,15 @@
+# Types for the compiled form of selection.py; see docs/decisions/0005-compiled-session.md.
+
+cdef class MetaSelection:
+    cdef public tuple _names
+    cdef public tuple _prefixes
+
+    cpdef dict select(self, meta)
+
+
+cdef class HeaderSelection:
+    cdef public tuple _names
+    cdef public tuple _prefixes
+
+    cpdef dict select(self, message)
+    cdef list _fields(self, bytes content)
