@@ -95,7 +95,7 @@ def show(sample: Sample) -> None:
     print(
         f"{sample.seconds:6.0f} s  RSS {sample.resident / MIB:6.1f} MiB  sessions {sample.sessions:4}  "
         f"queued {sample.queued:5}  tasks {sample.tasks:4}  descriptors {sample.descriptors:4}  "
-        f"segments {sample.segments}  threads {sample.threads:3}  objects {sample.objects:7}  "
+        f"kept files {sample.kept_files}  threads {sample.threads:3}  objects {sample.objects:7}  "
         f"spool files {sample.spool_files}",
         flush=True,
     )
@@ -133,7 +133,7 @@ async def load(
     deadline = time.monotonic() + PATIENCE
     while True:
         after = await asyncio.to_thread(daemon.sample)
-        reasons = list(soak_judgement.judge_rest(before, after))
+        reasons = list(soak_judgement.judge_rest(before, after, options.spool_kind))
         if not reasons or time.monotonic() > deadline:
             break
         await asyncio.sleep(0.5)
@@ -172,11 +172,11 @@ def spooled(folder: Path) -> list[str]:
     return said.stdout.splitlines()
 
 
-def judge(soaked: Soaked, delivered: Delivered, folder: Path, warm_up: float) -> Iterable[str]:
+def judge(soaked: Soaked, delivered: Delivered, folder: Path, options: argparse.Namespace) -> Iterable[str]:
     """All the reasons to fail."""
     yield from (f"{count} times {text}" for text, count in soaked.ledger.surprises.most_common(20))
-    yield from soak_judgement.judge_memory(soaked.before, soaked.under_load, warm_up)
-    yield from soak_judgement.judge_rest(soaked.before, soaked.after)
+    yield from soak_judgement.judge_memory(soaked.before, soaked.under_load, warm_up_of(options.seconds))
+    yield from soak_judgement.judge_rest(soaked.before, soaked.after, options.spool_kind)
     yield from soak_judgement.judge_objects(soaked.grown)
     yield from soak_judgement.judge_delivery(soaked.ledger.acknowledged, delivered)
     yield from soak_judgement.judge_log(soaked.ledger.acknowledged, log_records(folder / "log"))
@@ -204,7 +204,7 @@ def results_of(soaked: Soaked, reasons: list[str], options: argparse.Namespace) 
     for name in (
         "resident",
         "descriptors",
-        "segments",
+        "kept_files",
         "sockets",
         "threads",
         "tasks",
@@ -259,7 +259,7 @@ def soak(options: argparse.Namespace) -> dict[str, Any]:
         server.process.send_signal(signal.SIGTERM)
         status = server.process.wait(PATIENCE)
         sweeper.sweep()
-        reasons = list(judge(soaked, sweeper.delivered, server.folder, warm_up_of(options.seconds)))
+        reasons = list(judge(soaked, sweeper.delivered, server.folder, options))
         if status:
             reasons.append(f"the daemon ended with {status}")
         if reasons:

@@ -19,9 +19,12 @@ MOST_OBJECTS = 100
 of a soak are thousands.
 """
 
-MOST_SEGMENTS = 6
-"""Segments of a process's journal that may be open at rest. It keeps 64 MiB of them to be written again, each
-of which took 16 MiB before it was full; one is being written, and one may have been left before it was full.
+MOST_KEPT = {"LocalDisk": 6, "RocksDB": 12}
+"""Files that the spool of a process may keep open at rest, by its kind.
+
+LocalDisk keeps 64 MiB of the journal's segments to be written again, each of which took 16 MiB before it was
+full; one is being written, and one may have been left before it was full. Each of RocksDB's two databases has
+up to four tables of removed messages before it makes one or two of them.
 """
 
 WINDOWS = 4
@@ -36,8 +39,8 @@ class Sample(NamedTuple):
     Args:
         seconds: since it was first looked at.
         residents: octets of RSS of each process, by its id.
-        descriptors: open ones, but for those of segments.
-        segments: of the spool's journals, that are open.
+        descriptors: open ones, but for those of files that are kept.
+        kept_files: those that the spool has open to go on with: segments of journals, tables of RocksDB.
         sockets: those of the descriptors that are sockets.
         threads: of the processes.
         sessions: by its own gauge.
@@ -50,7 +53,7 @@ class Sample(NamedTuple):
     seconds: float
     residents: Mapping[int, int]
     descriptors: int
-    segments: int
+    kept_files: int
     sockets: int
     threads: int
     sessions: int
@@ -153,15 +156,21 @@ def judge_objects(grown: Mapping[str, int]) -> Iterator[str]:
             yield f"{more} more objects of {name} than before the load"
 
 
-def judge_rest(before: Sample, after: Sample) -> Iterator[str]:
-    """Whether all that the load needed is given back."""
+def judge_rest(before: Sample, after: Sample, spool_kind: str) -> Iterator[str]:
+    """Whether all that the load needed is given back.
+
+    Args:
+        before: at rest before the load.
+        after: at rest after it.
+        spool_kind: decides how many files the spool may keep.
+    """
     for name in ("tasks", "descriptors", "sockets"):
         had, has = getattr(before, name), getattr(after, name)
         if has > had:
             yield f"{has} {name} at rest, {had} before the load"
-    most = MOST_SEGMENTS * len(before.residents)
-    if after.segments > most:
-        yield f"{after.segments} segments of the journal are open at rest, {most} at most may be"
+    most = MOST_KEPT[spool_kind] * len(before.residents)
+    if after.kept_files > most:
+        yield f"the spool keeps {after.kept_files} files open at rest, {most} at most may be"
     if after.sessions:
         yield f"{after.sessions} sessions are counted, and there are none"
     if after.queued:

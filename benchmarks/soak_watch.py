@@ -22,8 +22,8 @@ PATIENCE = 90.0
 
 _WATCHING = ROOT / "benchmarks" / "launchers" / "watching"
 
-_SEGMENT = re.compile(r"/meta/(workers/\d+/)?journal/\d{8}$")
-"""Where a segment of a spool's journal is; one that is open and has no name any more is none."""
+_KEPT = re.compile(r"/spool/(meta/(workers/\d+/)?journal/\d{8}|(meta|data)/(workers/\d+/)?\d{6}\.sst)$")
+"""Segments of the journal, and RocksDB's tables. What is open and has no name any more is none of them."""
 
 
 def watched(command: Sequence[str], environment: dict[str, str]) -> Kind:
@@ -56,12 +56,12 @@ class Watched:
         threads = accounting.thread_count(self.pid)
         with self._opener.open(self._metrics, timeout=PATIENCE) as answer:
             text = answer.read().decode()
-        segments = sum(_SEGMENT.search(target) is not None for target in targets)
+        kept = sum(_KEPT.search(target) is not None for target in targets)
         return Sample(
             seconds=time.monotonic() - self._begin,
             residents={pid: found.resident for pid, found in memory.items()},
-            descriptors=len(targets) - segments,
-            segments=segments,
+            descriptors=len(targets) - kept,
+            kept_files=kept,
             sockets=sum(target.startswith("socket:") for target in targets),
             threads=threads,
             sessions=_gauge(text, "connection_count", '{service="esmtp_listener"}'),

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.soak_client import Message, content_of
 from benchmarks.soak_judgement import (
     MIB,
-    MOST_SEGMENTS,
+    MOST_KEPT,
     Delivered,
     Sample,
     judge_delivery,
@@ -26,7 +26,7 @@ REST = Sample(
     seconds=0,
     residents={100: 60 * MIB},
     descriptors=17,
-    segments=0,
+    kept_files=0,
     sockets=4,
     threads=9,
     sessions=0,
@@ -35,6 +35,7 @@ REST = Sample(
     objects=2000,
     spool_files=2,
 )
+LOCAL = "LocalDisk"
 TRACE = b"Received: from x by y;\r\n\tnow\r\nX-KumoRef: eyJ9\r\n"
 TWO = Message(7, ("a", "b"), ("id1", "id2"))
 EMPTY = Message(-8, ("empty",), ("id3",))
@@ -111,24 +112,27 @@ def test_too_few_samples_are_no_level_memory() -> None:
 @pytest.mark.parametrize("name", ["tasks", "descriptors", "sockets"])
 def test_what_is_not_given_back_is_named(name: str) -> None:
     after = REST._replace(**{name: getattr(REST, name) + 1})
-    assert list(judge_rest(REST, after)) == [
+    assert list(judge_rest(REST, after, LOCAL)) == [
         f"{getattr(after, name)} {name} at rest, {getattr(REST, name)} before the load"
     ]
 
 
 @pytest.mark.parametrize("processes", [1, 3])
-def test_segments_that_the_journal_keeps_are_no_leak_unless_there_are_more_of_them(processes: int) -> None:
+@pytest.mark.parametrize("kind", MOST_KEPT)
+def test_files_that_the_spool_keeps_are_no_leak_unless_there_are_more_of_them(
+    processes: int, kind: str
+) -> None:
     before = REST._replace(residents=dict.fromkeys(range(processes), MIB))
-    most = MOST_SEGMENTS * processes
-    assert list(judge_rest(before, before._replace(segments=most))) == []
-    assert list(judge_rest(before, before._replace(segments=most + 1))) == [
-        f"{most + 1} segments of the journal are open at rest, {most} at most may be"
+    most = MOST_KEPT[kind] * processes
+    assert list(judge_rest(before, before._replace(kept_files=most), kind)) == []
+    assert list(judge_rest(before, before._replace(kept_files=most + 1), kind)) == [
+        f"the spool keeps {most + 1} files open at rest, {most} at most may be"
     ]
 
 
 def test_rest_is_without_sessions_and_queued_messages() -> None:
-    assert list(judge_rest(REST, REST)) == []
-    assert len(list(judge_rest(REST, REST._replace(sessions=1, queued=2)))) == 2
+    assert list(judge_rest(REST, REST, LOCAL)) == []
+    assert len(list(judge_rest(REST, REST._replace(sessions=1, queued=2), LOCAL))) == 2
 
 
 def test_every_acknowledged_message_is_delivered_once() -> None:
