@@ -23,13 +23,21 @@ PATIENCE = 90.0
 _WATCHING = ROOT / "benchmarks" / "launchers" / "watching"
 
 _KEPT = re.compile(r"/spool/(meta/(workers/\d+/)?journal/\d{8}|(meta|data)/(workers/\d+/)?\d{6}\.sst)$")
-"""Segments of the journal, and RocksDB's tables. What is open and has no name any more is none of them."""
 
 
 def watched(command: Sequence[str], environment: dict[str, str]) -> Kind:
     """A daemon whose processes tell of themselves."""
     path = [str(_WATCHING), *filter(None, [os.environ.get("PYTHONPATH")])]
     return Kind("kumod", [sys.executable, *command], environment | {"PYTHONPATH": os.pathsep.join(path)})
+
+
+def is_kept(target: str) -> bool:
+    """Whether a descriptor is open on a segment of the journal or a table of RocksDB.
+
+    Args:
+        target: as the kernel calls it; what has no name any more is kept by nobody.
+    """
+    return _KEPT.search(target) is not None
 
 
 class Watched:
@@ -56,7 +64,7 @@ class Watched:
         threads = accounting.thread_count(self.pid)
         with self._opener.open(self._metrics, timeout=PATIENCE) as answer:
             text = answer.read().decode()
-        kept = sum(_KEPT.search(target) is not None for target in targets)
+        kept = sum(map(is_kept, targets))
         return Sample(
             seconds=time.monotonic() - self._begin,
             residents={pid: found.resident for pid, found in memory.items()},
