@@ -3,9 +3,9 @@
 Blocking file operations, for a worker thread; ``maildir`` calls it.
 """
 
-# Path objects would have CPython intern the name of each file. 3.12.1 never lets go of such strings; elsewhere
-# their table, of 1.8 MiB in a daemon, fills with names that are never used again and is made anew every minute
-# of load, each time in the heap of another thread.
+# Path objects would have CPython intern the name of each file. 3.12.1 never lets go of such strings;
+# elsewhere their table, of 1.8 MiB in a daemon, fills with names that are never used again and is made anew
+# once a minute of load, each time in the heap of another thread.
 # ruff: noqa: PTH101, PTH102, PTH104, PTH108, PTH116, PTH120
 
 from __future__ import annotations
