@@ -44,6 +44,12 @@ _STALLED_SECONDS = 30.0
 
 _STALL_PAUSE = 0.005
 
+ENVELOPES_BUFFER = 8 << 20
+"""Octets of envelopes in memory before RocksDB writes a table of those that are still wanted. With its own
+64 MiB memory grows for ten minutes of 250 messages a second, and a start has as much of a log to read.
+Measured with 350 000 messages kept: 17.0 µs of CPU each instead of 16.7, 52 MiB less.
+"""
+
 
 class RocksDisk:
     """See ``Engine``.
@@ -253,16 +259,18 @@ class RocksStore:
     Args:
         root: its folder, without a slash at the end.
         flush: whether ``sync`` makes writes durable, or nothing has to be done for that.
+        buffer: octets in memory before they become a table, of which there may be two; None: RocksDB's own.
 
     Raises:
         OSError: it cannot be opened.
     """
 
-    __slots__ = ("_database", "_flush", "_is_open", "_write_options", "root")
+    __slots__ = ("_buffer", "_database", "_flush", "_is_open", "_write_options", "root")
 
-    def __init__(self, root: str, *, flush: bool) -> None:
+    def __init__(self, root: str, *, flush: bool, buffer: int | None = None) -> None:
         self.root = root
         self._flush = flush
+        self._buffer = buffer
         self._write_options = WriteOptions()
         self._write_options.no_slowdown = True
         self._database = self._open()
@@ -334,8 +342,11 @@ class RocksStore:
                 self._database.close()
 
     def _open(self) -> Rdict:
+        options = Options(raw_mode=True)
+        if self._buffer is not None:
+            options.set_write_buffer_size(self._buffer)
         with _as_os_errors():
-            return Rdict(self.root, Options(raw_mode=True))
+            return Rdict(self.root, options)
 
 
 def read_envelopes(root: str) -> dict[str, bytes]:

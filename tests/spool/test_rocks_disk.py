@@ -14,7 +14,7 @@ from kumo.config import SpoolKind
 from kumo.errors import CorruptEntry, SpoolError, SpoolFull, SpoolLocked, SpoolUnhealthy
 from kumo.message import Message
 from kumo.spool import Spool, list_spool
-from kumo.spool.rocks_disk import RocksDisk, RocksStore
+from kumo.spool.rocks_disk import ENVELOPES_BUFFER, RocksDisk, RocksStore
 from kumo.spool.stored_envelope import encode_envelope
 from tests.spool.samples import configs, ids_of, kept_ids, make_message
 
@@ -79,6 +79,17 @@ async def test_the_values_are_those_of_kumomta(reopen: Reopen, tmp_path: Path) -
         database = Rdict(str(tmp_path / store), Options(raw_mode=True))
         assert dict(database.items()) == {key: value}
         database.close()
+
+
+async def test_envelopes_in_memory_are_bounded(reopen: Reopen) -> None:
+    spool = await reopen()
+    for _ in range(48):
+        await spool.store([make_message(meta={"text": "x" * 500_000})])
+    _, meta = stores_of(spool)
+    in_memory = int(str(meta._database.property_value("rocksdb.cur-size-all-mem-tables")))
+    # One that is written to, and one that becomes a table.
+    assert in_memory < 2 * (ENVELOPES_BUFFER + 1_000_000)
+    assert len(await messages_of(await reopen())) == 48
 
 
 async def test_a_removed_message_stays_away(reopen: Reopen, tmp_path: Path) -> None:
