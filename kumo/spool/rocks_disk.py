@@ -39,6 +39,9 @@ _REDO = b"redo"
 
 _PROBE = b"probe"
 
+_WOULD_WAIT = "Result incomplete"
+"""What RocksDB says instead of waiting until tables are written or merged."""
+
 _STALLED_SECONDS = 30.0
 """How long a write is tried again that RocksDB would have to wait for."""
 
@@ -259,7 +262,7 @@ class RocksStore:
     Args:
         root: its folder, without a slash at the end.
         flush: whether ``sync`` makes writes durable, or nothing has to be done for that.
-        buffer: octets in memory before they become a table, of which there may be two; None: RocksDB's own.
+        buffer: octets in memory before they become a table; three times as many at most. None: RocksDB's own.
 
     Raises:
         OSError: it cannot be opened.
@@ -296,14 +299,10 @@ class RocksStore:
         """Write one value."""
         _patiently(lambda: self._database.put(key, value, self._write_options))
 
-    def write(self, pairs: Iterable[tuple[bytes, bytes]], *, deleted: Iterable[bytes] = ()) -> None:
+    def write(self, pairs: Sequence[tuple[bytes, bytes]], *, deleted: Sequence[bytes] = ()) -> None:
         """Write and delete, all or nothing."""
-        batch = WriteBatch(raw_mode=True)
-        for key, value in pairs:
-            batch.put(key, value)
-        for key in deleted:
-            batch.delete(key)
-        _patiently(lambda: self._database.write(batch, self._write_options))
+        # A write that fails has used up its batch all the same.
+        _patiently(lambda: self._database.write(_batch(pairs, deleted), self._write_options))
 
     def sync(self) -> None:
         """Make durable what was written, if that is wanted."""
@@ -349,6 +348,15 @@ class RocksStore:
             return Rdict(self.root, options)
 
 
+def _batch(pairs: Iterable[tuple[bytes, bytes]], deleted: Iterable[bytes]) -> WriteBatch:
+    batch = WriteBatch(raw_mode=True)
+    for key, value in pairs:
+        batch.put(key, value)
+    for key in deleted:
+        batch.delete(key)
+    return batch
+
+
 def read_envelopes(root: str) -> dict[str, bytes]:
     """The envelopes of all messages in a database that a daemon may have open; changes no message.
 
@@ -385,7 +393,7 @@ def _patiently(write: Callable[[], _T]) -> _T:
         try:
             return write()
         except Exception as error:  # rocksdict has no other
-            if "Incomplete" not in str(error) or time.monotonic() > until:
+            if _WOULD_WAIT not in str(error) or time.monotonic() > until:
                 raise _os_error(error) from error
         time.sleep(_STALL_PAUSE)
 
