@@ -46,7 +46,7 @@ def _cpu_of(pid: int) -> float:
 
 
 class Memory(NamedTuple):
-    """Memory of a tree of processes, in octets.
+    """Memory of a process or a tree of them, in octets.
 
     Args:
         resident: all that is in memory, what is shared counted for each process.
@@ -61,14 +61,19 @@ class Memory(NamedTuple):
 
 def memory(pid: int) -> Memory:
     """Memory of the tree now."""
-    parts = list(_of_each(pid, _memory_of))
+    parts = memory_of_each(pid).values()
     return Memory(*(sum(part) for part in zip(*parts, strict=True)))
 
 
-def _memory_of(pid: int) -> tuple[int, int, int]:
+def memory_of_each(pid: int) -> dict[int, Memory]:
+    """Memory of each process of the tree now, by its id."""
+    return dict(_of_each(pid, lambda one: (one, _memory_of(one))))
+
+
+def _memory_of(pid: int) -> Memory:
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     found = {name: int(kib) * 1024 for name, kib in re.findall(r"(?m)^(\w+): +(\d+) kB", text)}
-    return found["Rss"], found["Pss"], found["Pss_Anon"]
+    return Memory(found["Rss"], found["Pss"], found["Pss_Anon"])
 
 
 class Descriptors(NamedTuple):
@@ -85,8 +90,13 @@ class Descriptors(NamedTuple):
 
 def descriptors(pid: int) -> Descriptors:
     """Descriptors of the tree now."""
-    targets = [target for found in _of_each(pid, _targets_of) for target in found]
-    return Descriptors(len(targets), sum(target.startswith("socket:") for target in targets))
+    found = targets(pid)
+    return Descriptors(len(found), sum(target.startswith("socket:") for target in found))
+
+
+def targets(pid: int) -> list[str]:
+    """What each descriptor of the tree is open on now, as the kernel calls it."""
+    return [target for found in _of_each(pid, _targets_of) for target in found]
 
 
 def _targets_of(pid: int) -> list[str]:

@@ -1,25 +1,11 @@
 -- What kumod runs in the soak: TLS, AUTH, refusals, a handler that waits, one that fails, maildirs.
 
 local kumo = require 'kumo'
-
-local VAR = assert(os.getenv 'KUMO_VAR')
+local usual = require 'usual'
 
 kumo.on('init', function()
-  for _, name in ipairs { 'data', 'meta' } do
-    kumo.define_spool {
-      name = name,
-      path = VAR .. '/spool/' .. name,
-      kind = os.getenv 'BENCH_KIND' or 'LocalDisk',
-      min_free_space = '1%',
-      min_free_inodes = '1%',
-    }
-  end
-  kumo.configure_local_logs {
-    log_dir = VAR .. '/log',
-    max_segment_duration = '1 minute',
-    min_free_space = '1%',
-    min_free_inodes = '1%',
-  }
+  usual.define_spools()
+  usual.configure_local_logs { max_segment_duration = '1 minute' }
   kumo.start_esmtp_listener {
     listen = os.getenv 'KUMO_SMTP_LISTEN',
     hostname = 'mx.test',
@@ -30,20 +16,12 @@ kumo.on('init', function()
   kumo.start_http_listener { listen = os.getenv 'KUMO_HTTP_LISTEN' }
 end)
 
-kumo.on('smtp_server_ehlo', function(domain, conn_meta)
-  conn_meta:set_meta('ehlo', domain)
-end)
-
-kumo.on('smtp_server_mail_from', function(sender)
-  if sender.user == 'blocked' then
-    kumo.reject(550, '5.7.1 not from there')
-  end
-end)
+kumo.on('smtp_server_ehlo', usual.note_ehlo)
+kumo.on('smtp_server_mail_from', usual.check_sender)
 
 kumo.on('smtp_server_rcpt_to', function(recipient)
-  if recipient.user == 'nobody' then
-    kumo.reject(550, '5.1.1 nobody lives here')
-  elseif recipient.user == 'slow' then
+  usual.check_recipient(recipient)
+  if recipient.user == 'slow' then
     kumo.sleep(0.05)
   elseif recipient.user == 'fault' then
     error 'a fault of the policy'
@@ -59,8 +37,5 @@ kumo.on('smtp_server_message_received', function(msg)
 end)
 
 kumo.on('get_queue_config', function()
-  return kumo.make_queue_config {
-    protocol = { maildir_path = VAR .. '/maildir/{{ domain_part }}/{{ local_part }}' },
-    retry_interval = '2 seconds',
-  }
+  return usual.maildirs { retry_interval = '2 seconds' }
 end)

@@ -1,38 +1,38 @@
 """A soak: hundreds of clients for a quarter of an hour, and nothing may grow, leak or be lost.
 
 ``python -m benchmarks.soak``. A real ``kumod`` with ``soak.lua`` delivers into maildirs, which are emptied
-all the time; ``soak_load`` tells what the clients do. At the end memory must be level after the warm-up (the
-medians of its windows within 5 % of the middle one, and the last not 5 % above the first), tasks,
-descriptors, sockets and objects back where they were before the load, the spool empty, every message that
-was acknowledged delivered once, whole, and in the log once. Exit status 1 and the reasons otherwise.
-``--seconds`` shortens it.
+all the time; ``soak_load`` tells what the clients do. At the end the memory of each process must be level
+after the warm-up (the medians of its windows within 5 % of the middle one, and the last not 5 % above the
+first), tasks, descriptors, sockets and objects back where they were before the load, the spool empty, every
+message that was acknowledged delivered once, whole, and in the log once. Exit status 1 and the reasons
+otherwise.
+``--seconds`` shortens it; ``--workers`` and ``--spool-kind`` soak what else there is, by the same rules.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import json
-import os
-import re
 import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import accounting, report, soak_judgement
+from benchmarks import report, soak_judgement
 from benchmarks.launchers.free_port import free_port
-from benchmarks.servers import ROOT, Kind, Server, launcher, started
+from benchmarks.servers import ROOT, started
 from benchmarks.soak_client import Ledger
 from benchmarks.soak_judgement import Delivered, Sample
 from benchmarks.soak_load import run_load
+from benchmarks.soak_watch import Watched, watched
 
 POLICY = ROOT / "benchmarks" / "soak.lua"
 
@@ -46,70 +46,6 @@ PATIENCE = 90.0
 """Seconds after the load in which the daemon must have come to rest."""
 
 MIB = 1024 * 1024
-
-
-class Watched:
-    """The daemon, as its watchers see it.
-
-    Args:
-        server: that runs ``launchers.watched_kumod``.
-        http_port: of its metrics.
-    """
-
-    def __init__(self, server: Server, http_port: int) -> None:
-        self.pid = server.process.pid
-        self.folder = server.folder
-        self._metrics = f"http://127.0.0.1:{http_port}/metrics"
-        self._state = server.folder / "state"
-        self._begin = time.monotonic()
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-    def sample(self) -> Sample:
-        """Look at everything."""
-        # Metrics last: their connection and its task are no part of what is looked at.
-        state = self.state()
-        memory, descriptors = accounting.memory(self.pid), accounting.descriptors(self.pid)
-        with self._opener.open(self._metrics, timeout=PATIENCE) as answer:
-            text = answer.read().decode()
-        return Sample(
-            seconds=time.monotonic() - self._begin,
-            resident=memory.resident,
-            anonymous=memory.anonymous,
-            descriptors=descriptors.all,
-            sockets=descriptors.sockets,
-            threads=accounting.thread_count(self.pid),
-            sessions=_gauge(text, "connection_count", '{service="esmtp_listener"}'),
-            queued=_gauge(text, "scheduled_count_total", ""),
-            tasks=state["tasks"],
-            objects=state["objects"],
-            spool_files=sum(len(files) for _, _, files in os.walk(self.folder / "spool")),
-        )
-
-    def state(self, number: signal.Signals = signal.SIGUSR1) -> dict[str, Any]:
-        """What it tells of itself; with SIGUSR2 after a garbage collection.
-
-        Raises:
-            TimeoutError: it does not.
-        """
-        before = self._lines()
-        os.kill(self.pid, number)
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            lines = self._lines()
-            if len(lines) > len(before):
-                state: dict[str, Any] = json.loads(lines[-1])
-                return state
-            time.sleep(0.02)
-        raise TimeoutError("the daemon does not answer SIGUSR1")
-
-    def _lines(self) -> list[str]:
-        text = self._state.read_text() if self._state.exists() else ""
-        return text[: text.rfind("\n") + 1].splitlines()
-
-
-def _gauge(text: str, name: str, labels: str) -> int:
-    found = re.search(rf"(?m)^{re.escape(name + labels)} ([\d.e+]+)$", text)
-    return int(float(found.group(1))) if found else 0
 
 
 class Sweeper:
@@ -144,10 +80,10 @@ class Sweeper:
             await asyncio.sleep(SWEEP_INTERVAL)
 
 
-async def _watch(watched: Watched, samples: list[Sample]) -> None:
+async def _watch(daemon: Watched, samples: list[Sample]) -> None:
     """Take samples until cancelled, and show them."""
     while True:
-        sample = await asyncio.to_thread(watched.sample)
+        sample = await asyncio.to_thread(daemon.sample)
         samples.append(sample)
         if len(samples) % 6 == 1:
             show(sample)
@@ -159,7 +95,8 @@ def show(sample: Sample) -> None:
     print(
         f"{sample.seconds:6.0f} s  RSS {sample.resident / MIB:6.1f} MiB  sessions {sample.sessions:4}  "
         f"queued {sample.queued:5}  tasks {sample.tasks:4}  descriptors {sample.descriptors:4}  "
-        f"threads {sample.threads:3}  objects {sample.objects:7}  spool files {sample.spool_files}",
+        f"kept files {sample.kept_files}  threads {sample.threads:3}  objects {sample.objects:7}  "
+        f"spool files {sample.spool_files}",
         flush=True,
     )
 
@@ -183,20 +120,20 @@ class Soaked(NamedTuple):
 
 
 async def load(
-    watched: Watched, sweeper: Sweeper, ledger: Ledger, port: int, options: argparse.Namespace
+    daemon: Watched, sweeper: Sweeper, ledger: Ledger, port: int, options: argparse.Namespace
 ) -> Soaked:
     """Put the load on the daemon, and let it come to rest."""
     samples: list[Sample] = []
-    before = await asyncio.to_thread(watched.sample)
-    types_before = (await asyncio.to_thread(watched.state, signal.SIGUSR2))["types"]
+    before = await asyncio.to_thread(daemon.sample)
+    types_before = await asyncio.to_thread(daemon.types)
     show(before)
-    background = [asyncio.create_task(_watch(watched, samples)), asyncio.create_task(sweeper.run())]
+    background = [asyncio.create_task(_watch(daemon, samples)), asyncio.create_task(sweeper.run())]
     await run_load(port, options.connections, options.seconds, ledger)
     under_load = list(samples)
     deadline = time.monotonic() + PATIENCE
     while True:
-        after = await asyncio.to_thread(watched.sample)
-        reasons = list(soak_judgement.judge_rest(before, after))
+        after = await asyncio.to_thread(daemon.sample)
+        reasons = list(soak_judgement.judge_rest(before, after, options.spool_kind))
         if not reasons or time.monotonic() > deadline:
             break
         await asyncio.sleep(0.5)
@@ -206,8 +143,8 @@ async def load(
         if isinstance(ended, Exception):
             raise ended
     show(after)
-    types_after = (await asyncio.to_thread(watched.state, signal.SIGUSR2))["types"]
-    grown = {name: count - types_before.get(name, 0) for name, count in types_after.items()}
+    types_after = await asyncio.to_thread(daemon.types)
+    grown = {name: count - types_before[name] for name, count in types_after.items()}
     return Soaked(ledger, before, under_load, after, grown)
 
 
@@ -235,11 +172,11 @@ def spooled(folder: Path) -> list[str]:
     return said.stdout.splitlines()
 
 
-def judge(soaked: Soaked, delivered: Delivered, folder: Path, warm_up: float) -> Iterable[str]:
+def judge(soaked: Soaked, delivered: Delivered, folder: Path, options: argparse.Namespace) -> Iterable[str]:
     """All the reasons to fail."""
     yield from (f"{count} times {text}" for text, count in soaked.ledger.surprises.most_common(20))
-    yield from soak_judgement.judge_memory(soak_judgement.windows(soaked.under_load, warm_up))
-    yield from soak_judgement.judge_rest(soaked.before, soaked.after)
+    yield from soak_judgement.judge_memory(soaked.before, soaked.under_load, warm_up_of(options.seconds))
+    yield from soak_judgement.judge_rest(soaked.before, soaked.after, options.spool_kind)
     yield from soak_judgement.judge_objects(soaked.grown)
     yield from soak_judgement.judge_delivery(soaked.ledger.acknowledged, delivered)
     yield from soak_judgement.judge_log(soaked.ledger.acknowledged, log_records(folder / "log"))
@@ -254,8 +191,9 @@ def section(results: dict[str, Any]) -> str:
     medians = ", ".join(f"{median / MIB:.1f}" for median in results["windows"])
     verdict = "Passed." if not results["reasons"] else "Failed: " + "; ".join(results["reasons"])
     return (
-        f"{results['machine']}; {results['connections']} connections for {results['seconds']:.0f} seconds, "
-        f"{results['sessions']} sessions, {results['acknowledged']} messages acknowledged.\n\n{table}\n\n"
+        f"{results['machine']}; {results['processes']}; {results['connections']} connections for "
+        f"{results['seconds']:.0f} seconds, {results['sessions']} sessions, "
+        f"{results['acknowledged']} messages acknowledged.\n\n{table}\n\n"
         f"MiB of RSS, medians of the windows after the warm-up: {medians}. {verdict}"
     )
 
@@ -263,7 +201,16 @@ def section(results: dict[str, Any]) -> str:
 def results_of(soaked: Soaked, reasons: list[str], options: argparse.Namespace) -> dict[str, Any]:
     """What is kept."""
     table = {}
-    for name in ("resident", "descriptors", "sockets", "threads", "tasks", "sessions", "spool_files"):
+    for name in (
+        "resident",
+        "descriptors",
+        "kept_files",
+        "sockets",
+        "threads",
+        "tasks",
+        "sessions",
+        "spool_files",
+    ):
         values = [getattr(sample, name) for sample in (soaked.before, *soaked.under_load, soaked.after)]
         chosen = [values[0], max(values), values[-1]]
         is_memory = name == "resident"
@@ -272,6 +219,7 @@ def results_of(soaked: Soaked, reasons: list[str], options: argparse.Namespace) 
         ]
     return {
         "machine": report.machine(),
+        "processes": _told(options),
         "connections": options.connections,
         "seconds": options.seconds,
         "sessions": soaked.ledger.sessions.total(),
@@ -280,6 +228,11 @@ def results_of(soaked: Soaked, reasons: list[str], options: argparse.Namespace) 
         "table": table,
         "reasons": reasons,
     }
+
+
+def _told(options: argparse.Namespace) -> str:
+    workers = f"{options.workers} workers" if options.workers > 1 else "one process"
+    return f"{workers}, spool of kind {options.spool_kind}"
 
 
 def warm_up_of(seconds: float) -> float:
@@ -293,18 +246,20 @@ def soak(options: argparse.Namespace) -> dict[str, Any]:
     environment = {
         "KUMO_SMTP_LISTEN": f"127.0.0.1:{free_port()}",
         "KUMO_HTTP_LISTEN": f"127.0.0.1:{http_port}",
-        "BENCH_KIND": options.kind,
+        "BENCH_KIND": options.spool_kind,
     }
-    kind = Kind("kumod", launcher("watched_kumod", "--policy", str(POLICY)), environment)
-    with started(kind) as server:
+    command = ["-m", "kumo", "--policy", str(POLICY)]
+    if options.workers > 1:
+        command += ["--workers", str(options.workers)]
+    with started(watched(command, environment)) as server:
         server.settled_cpu_seconds()  # what it does at its start is no load
         ledger = Ledger()
-        watched, sweeper = Watched(server, http_port), Sweeper(server.folder / "maildir", ledger)
-        soaked = asyncio.run(load(watched, sweeper, ledger, server.port, options))
+        daemon, sweeper = Watched(server, http_port), Sweeper(server.folder / "maildir", ledger)
+        soaked = asyncio.run(load(daemon, sweeper, ledger, server.port, options))
         server.process.send_signal(signal.SIGTERM)
         status = server.process.wait(PATIENCE)
         sweeper.sweep()
-        reasons = list(judge(soaked, sweeper.delivered, server.folder, warm_up_of(options.seconds)))
+        reasons = list(judge(soaked, sweeper.delivered, server.folder, options))
         if status:
             reasons.append(f"the daemon ended with {status}")
         if reasons:
@@ -312,14 +267,27 @@ def soak(options: argparse.Namespace) -> dict[str, Any]:
     return results_of(soaked, reasons, options)
 
 
-def main() -> int:
-    """Soak, and exit with 1 if anything is wrong."""
+def parsed() -> argparse.Namespace:
+    """The options."""
     parser = argparse.ArgumentParser(description="A long load of everything, and whether anything leaks.")
     parser.add_argument("--seconds", type=float, default=900, help="of load (default: %(default)s)")
     parser.add_argument("--connections", type=int, default=500, help="at a time (default: %(default)s)")
-    parser.add_argument("--kind", default="LocalDisk", help="of the spool (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=1, help="processes that serve (default: %(default)s)")
+    parser.add_argument(
+        "--spool-kind", choices=["LocalDisk", "RocksDB"], default="LocalDisk", help="(default: %(default)s)"
+    )
     report.add_options(parser)
     options = parser.parse_args()
+    if options.write and (options.workers > 1 or options.spool_kind != "LocalDisk"):
+        parser.error("the README tells of one process with LocalDisk")
+    if options.spool_kind == "RocksDB" and importlib.util.find_spec("rocksdict") is None:
+        parser.error("rocksdict is not installed; it comes with kumo-mta[rocksdb]")
+    return options
+
+
+def main() -> int:
+    """Soak, and exit with 1 if anything is wrong."""
+    options = parsed()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < options.connections + 100:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(options.connections + 1000, hard), hard))

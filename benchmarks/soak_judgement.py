@@ -19,6 +19,14 @@ MOST_OBJECTS = 100
 of a soak are thousands.
 """
 
+MOST_KEPT = {"LocalDisk": 6, "RocksDB": 12}
+"""Files that the spool of a process may keep open at rest, by its kind.
+
+LocalDisk keeps 64 MiB of the journal's segments to be written again, each of which took 16 MiB before it was
+full; one is being written, and one may have been left before it was full. Each of RocksDB's two databases has
+up to four tables of removed messages before it makes one or two of them.
+"""
+
 WINDOWS = 4
 """Parts into which what follows the warm-up is cut."""
 
@@ -26,26 +34,26 @@ MIB = 1024 * 1024
 
 
 class Sample(NamedTuple):
-    """One look at the daemon.
+    """One look at the daemon: all its processes together, where nothing else is said.
 
     Args:
         seconds: since it was first looked at.
-        resident: octets of RSS.
-        anonymous: octets that belong to no file.
-        descriptors: open ones.
-        sockets: those of them that are sockets.
-        threads: of the process.
+        residents: octets of RSS of each process, by its id.
+        descriptors: open ones, but for those of files that are kept.
+        kept_files: those that the spool has open to go on with: segments of journals, tables of RocksDB.
+        sockets: those of the descriptors that are sockets.
+        threads: of the processes.
         sessions: by its own gauge.
         queued: messages in its queues, by its own gauge.
-        tasks: of its event loop.
-        objects: that its garbage collector follows.
+        tasks: of its event loops.
+        objects: that its garbage collectors follow.
         spool_files: below the spool's folder.
     """
 
     seconds: float
-    resident: int
-    anonymous: int
+    residents: Mapping[int, int]
     descriptors: int
+    kept_files: int
     sockets: int
     threads: int
     sessions: int
@@ -53,6 +61,11 @@ class Sample(NamedTuple):
     tasks: int
     objects: int
     spool_files: int
+
+    @property
+    def resident(self) -> int:
+        """Octets of RSS of all processes, what they share counted for each."""
+        return sum(self.residents.values())
 
 
 class Delivered(NamedTuple):
@@ -79,14 +92,19 @@ def number_of(octets: bytes) -> int | None:
     return int(found.group(1))
 
 
-def windows(samples: Sequence[Sample], warm_up: float) -> list[float]:
+def windows(samples: Sequence[Sample], warm_up: float, pid: int | None = None) -> list[float]:
     """Medians of RSS, in octets, of equal parts of what follows the warm-up.
 
     Args:
         samples: under load, in the order of time.
         warm_up: seconds that are left out at the start.
+        pid: of the process that is looked at; None: all of them.
     """
-    warm = [sample.resident for sample in samples if sample.seconds >= warm_up]
+    warm = [
+        sample.resident if pid is None else sample.residents[pid]
+        for sample in samples
+        if sample.seconds >= warm_up
+    ]
     if len(warm) < WINDOWS:
         return []
     size = len(warm) / WINDOWS
@@ -94,8 +112,24 @@ def windows(samples: Sequence[Sample], warm_up: float) -> list[float]:
     return [statistics.median(part) for part in parts]
 
 
-def judge_memory(medians: Sequence[float]) -> Iterator[str]:
-    """Whether memory is level: all windows near to their middle, and the last no higher than the first."""
+def judge_memory(before: Sample, samples: Sequence[Sample], warm_up: float) -> Iterator[str]:
+    """Whether the memory of each process is level, and they are the same all the time.
+
+    Args:
+        before: at rest before the load.
+        samples: under load, in the order of time.
+        warm_up: seconds that are left out at the start.
+    """
+    if any(sample.residents.keys() != before.residents.keys() for sample in samples):
+        yield "processes ended and others began under the load"
+        return
+    for number, pid in enumerate(before.residents):
+        whose = f" in process {number + 1}" if len(before.residents) > 1 else ""
+        yield from (reason + whose for reason in judge_windows(windows(samples, warm_up, pid)))
+
+
+def judge_windows(medians: Sequence[float]) -> Iterator[str]:
+    """Whether all windows are near to their middle, and the last no higher than the first."""
     if not medians:
         yield "too few samples to judge memory"
         return
@@ -122,12 +156,21 @@ def judge_objects(grown: Mapping[str, int]) -> Iterator[str]:
             yield f"{more} more objects of {name} than before the load"
 
 
-def judge_rest(before: Sample, after: Sample) -> Iterator[str]:
-    """Whether all that the load needed is given back."""
+def judge_rest(before: Sample, after: Sample, spool_kind: str) -> Iterator[str]:
+    """Whether all that the load needed is given back.
+
+    Args:
+        before: at rest before the load.
+        after: at rest after it.
+        spool_kind: decides how many files the spool may keep.
+    """
     for name in ("tasks", "descriptors", "sockets"):
         had, has = getattr(before, name), getattr(after, name)
         if has > had:
             yield f"{has} {name} at rest, {had} before the load"
+    most = MOST_KEPT[spool_kind] * len(before.residents)
+    if after.kept_files > most:
+        yield f"the spool keeps {after.kept_files} files open at rest, {most} at most may be"
     if after.sessions:
         yield f"{after.sessions} sessions are counted, and there are none"
     if after.queued:

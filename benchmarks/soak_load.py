@@ -192,7 +192,7 @@ async def nonsense(client: Client) -> None:
 async def refused(client: Client) -> None:
     """What policy refuses, and what it fails at."""
     await client.greet()
-    await client.ask(b"MAIL FROM:<blocked@example.com>", 550)
+    await client.ask(b"MAIL FROM:<sender@blocked.example>", 550)
     await client.ask(b"MAIL FROM:<sender@example.com>", 250)
     await client.ask(b"RCPT TO:<nobody@soak.example>", 550)
     await client.ask(b"DATA", 503)

@@ -36,4 +36,4 @@ class Spool:
     """Below this the listeners answer 421."""
     min_free_inodes: Annotated[MinFree, Kind.MIN_FREE] = DEFAULT_MIN_FREE
     rocks_params: Annotated[dict[str, Any] | None, Kind.JSON_MAP] = None
-    """Accepted for ``RocksDB``, which runs with its defaults; LocalDisk has no use for it."""
+    """Accepted for ``RocksDB``, which runs with defaults; LocalDisk has no use for it."""

@@ -3,14 +3,19 @@
 Blocking file operations, for a worker thread; ``maildir`` calls it.
 """
 
+# Path objects would have CPython intern the name of each file. 3.12.1 never lets go of such strings;
+# elsewhere their table, of 1.8 MiB in a daemon, fills with names that are never used again and is made anew
+# once a minute of load, each time in the heap of another thread.
+# ruff: noqa: PTH101, PTH102, PTH104, PTH108, PTH116, PTH120
+
 from __future__ import annotations
 
 import contextlib
 import itertools
 import os
+import stat
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 _NEXT_NUMBER = itertools.count()
 
@@ -43,12 +48,13 @@ def write_to_maildir(
 
     Source: https://cr.yp.to/proto/maildir.html.
     """
-    maildir = Path(folder)
-    for name in _SUBFOLDERS:
-        _make_folders(maildir / name, dir_mode)
+    subfolders = [f"{folder}/{name}" for name in _SUBFOLDERS]
+    for path in subfolders:
+        _make_folders(path, dir_mode)
+    _, finished, begun = subfolders
     seconds, nanoseconds = divmod(time.time_ns(), 10**9)
     stamp = f"{seconds}.#{next(_NEXT_NUMBER):x}M{nanoseconds}P{os.getpid()}"
-    written = maildir / "tmp" / f"{stamp}.{host}"
+    written = f"{begun}/{stamp}.{host}"
     descriptor = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         try:
@@ -60,11 +66,13 @@ def write_to_maildir(
         finally:
             os.close(descriptor)
         name = f"{stamp}V{status.st_dev}I{status.st_ino}.{host},S={status.st_size}"
-        written = written.rename(maildir / "new" / name)
-        _sync_folder(written.parent)
+        moved = f"{finished}/{name}"
+        os.rename(written, moved)
+        written = moved
+        _sync_folder(finished)
     except BaseException:
         with contextlib.suppress(OSError):
-            written.unlink()
+            os.unlink(written)
         raise
     return name
 
@@ -79,22 +87,33 @@ def _write_all(descriptor: int, segments: Sequence[bytes]) -> None:
             pending[0] = pending[0][count:]
 
 
-def _make_folders(path: Path, mode: int | None) -> None:
-    missing: list[Path] = []
-    while not path.is_dir() and path != path.parent:
+def _make_folders(path: str, mode: int | None) -> None:
+    missing: list[str] = []
+    while not _is_folder(path) and path != _parent(path):
         missing.append(path)
-        path = path.parent
+        path = _parent(path)
     for folder in reversed(missing):
         try:
-            folder.mkdir()
+            os.mkdir(folder)
         except FileExistsError:
             continue  # another worker was quicker; a file in the way shows at the next step
         if mode is not None:
-            folder.chmod(mode)
-        _sync_folder(folder.parent)
+            os.chmod(folder, mode)
+        _sync_folder(_parent(folder))
 
 
-def _sync_folder(path: Path) -> None:
+def _is_folder(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _parent(path: str) -> str:
+    return os.path.dirname(path) or "."
+
+
+def _sync_folder(path: str) -> None:
     """Make a folder's entries durable: syncing a file does not keep its name."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -84,16 +84,16 @@ def open_stores(
 
 def _open_databases(data: SpoolConfig, meta: SpoolConfig, files: FileOperations, held: ExitStack) -> Engine:
     # Only now is it known to be installed.
-    from kumo.spool.rocks_disk import RocksDisk, RocksStore  # noqa: PLC0415
+    from kumo.spool.rocks_disk import ENVELOPES_BUFFER, RocksDisk, RocksStore  # noqa: PLC0415
 
     _refuse_to_share(data, meta)
     stores: list[RocksStore] = []
-    for config in (data, meta):
+    for config, buffer in ((data, None), (meta, ENVELOPES_BUFFER)):
         root = str(Path(config.path).absolute())
         try:
             Path(root).mkdir(parents=True, exist_ok=True)
             take_lock(f"{root}/lock", held)
-            store = RocksStore(root, flush=config.flush)
+            store = RocksStore(root, flush=config.flush, buffer=buffer)
             held.callback(store.close)
             store.try_out()
         except OSError as error:

@@ -39,10 +39,19 @@ _REDO = b"redo"
 
 _PROBE = b"probe"
 
+_WOULD_WAIT = "Result incomplete"
+"""What RocksDB says instead of waiting until tables are written or merged."""
+
 _STALLED_SECONDS = 30.0
 """How long a write is tried again that RocksDB would have to wait for."""
 
 _STALL_PAUSE = 0.005
+
+ENVELOPES_BUFFER = 8 << 20
+"""Octets of envelopes in memory before RocksDB writes a table of those that are still wanted. With its own
+64 MiB memory grows for ten minutes of 250 messages a second, and a start has as much of a log to read.
+Measured with 350 000 messages kept: 17.0 µs of CPU each instead of 16.7, 52 MiB less.
+"""
 
 
 class RocksDisk:
@@ -257,16 +266,18 @@ class RocksStore:
     Args:
         root: its folder, without a slash at the end.
         flush: whether ``sync`` makes writes durable, or nothing has to be done for that.
+        buffer: octets in memory before they become a table; three times as many at most. None: RocksDB's own.
 
     Raises:
         OSError: it cannot be opened.
     """
 
-    __slots__ = ("_database", "_flush", "_is_open", "_write_options", "root")
+    __slots__ = ("_buffer", "_database", "_flush", "_is_open", "_write_options", "root")
 
-    def __init__(self, root: str, *, flush: bool) -> None:
+    def __init__(self, root: str, *, flush: bool, buffer: int | None = None) -> None:
         self.root = root
         self._flush = flush
+        self._buffer = buffer
         self._write_options = WriteOptions()
         self._write_options.no_slowdown = True
         self._database = self._open()
@@ -292,14 +303,10 @@ class RocksStore:
         """Write one value."""
         _patiently(lambda: self._database.put(key, value, self._write_options))
 
-    def write(self, pairs: Iterable[tuple[bytes, bytes]], *, deleted: Iterable[bytes] = ()) -> None:
+    def write(self, pairs: Sequence[tuple[bytes, bytes]], *, deleted: Sequence[bytes] = ()) -> None:
         """Write and delete, all or nothing."""
-        batch = WriteBatch(raw_mode=True)
-        for key, value in pairs:
-            batch.put(key, value)
-        for key in deleted:
-            batch.delete(key)
-        _patiently(lambda: self._database.write(batch, self._write_options))
+        # A write that fails has used up its batch all the same.
+        _patiently(lambda: self._database.write(_batch(pairs, deleted), self._write_options))
 
     def sync(self) -> None:
         """Make durable what was written, if that is wanted."""
@@ -338,8 +345,20 @@ class RocksStore:
                 self._database.close()
 
     def _open(self) -> Rdict:
+        options = Options(raw_mode=True)
+        if self._buffer is not None:
+            options.set_write_buffer_size(self._buffer)
         with _as_os_errors():
-            return Rdict(self.root, Options(raw_mode=True))
+            return Rdict(self.root, options)
+
+
+def _batch(pairs: Iterable[tuple[bytes, bytes]], deleted: Iterable[bytes]) -> WriteBatch:
+    batch = WriteBatch(raw_mode=True)
+    for key, value in pairs:
+        batch.put(key, value)
+    for key in deleted:
+        batch.delete(key)
+    return batch
 
 
 def read_envelopes(root: str) -> dict[str, bytes]:
@@ -378,7 +397,7 @@ def _patiently(write: Callable[[], _T]) -> _T:
         try:
             return write()
         except Exception as error:  # rocksdict has no other
-            if "Incomplete" not in str(error) or time.monotonic() > until:
+            if _WOULD_WAIT not in str(error) or time.monotonic() > until:
                 raise _os_error(error) from error
         time.sleep(_STALL_PAUSE)
 

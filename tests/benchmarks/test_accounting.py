@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from benchmarks import accounting
 
@@ -67,3 +68,18 @@ def test_memory_of_a_process_that_took_some() -> None:
     assert after.anonymous - before.anonymous > 30_000_000
     assert after.proportional <= after.resident
     del taken
+
+
+def test_an_open_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "segment"
+    with path.open("w"):
+        assert str(path) in accounting.targets(os.getpid())
+    assert str(path) not in accounting.targets(os.getpid())
+
+
+def test_memory_of_a_tree_is_that_of_its_processes() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        of_each = accounting.memory_of_each(os.getpid())
+        assert {os.getpid(), process.pid} <= of_each.keys()
+        assert accounting.memory(process.pid).resident > 0
+        process.communicate(b"\n")

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,27 @@ async def test_file_names_tell_time_process_device_inode_host_and_size(
     assert match
     status = file.stat()
     assert [int(group) for group in match.groups()[2:]] == [os.getpid(), status.st_dev, status.st_ino, 5]
+
+
+async def test_names_of_files_are_not_interned(
+    tmp_path: Path,
+    deliverer: MaildirDeliverer,
+    by_recipient: MaildirProtocol,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # CPython's table of such strings would be made anew again and again, in the heap of whichever thread
+    # comes first: 1.8 MiB that each of them keeps.
+    interned: list[str] = []
+
+    def record(text: str) -> str:
+        interned.append(text)
+        return text
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "intern", record)
+        await deliverer.deliver(_message(ALICE), by_recipient, "q")
+    (file,) = _files(tmp_path)
+    assert not [text for text in interned if text in file.name or file.name in text]
 
 
 async def test_names_never_collide(tmp_path: Path, deliverer: MaildirDeliverer) -> None:

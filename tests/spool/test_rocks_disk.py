@@ -14,7 +14,7 @@ from kumo.config import SpoolKind
 from kumo.errors import CorruptEntry, SpoolError, SpoolFull, SpoolLocked, SpoolUnhealthy
 from kumo.message import Message
 from kumo.spool import Spool, list_spool
-from kumo.spool.rocks_disk import RocksDisk, RocksStore
+from kumo.spool.rocks_disk import ENVELOPES_BUFFER, RocksDisk, RocksStore
 from kumo.spool.stored_envelope import encode_envelope
 from tests.spool.samples import configs, ids_of, kept_ids, make_message
 
@@ -79,6 +79,17 @@ async def test_the_values_are_those_of_kumomta(reopen: Reopen, tmp_path: Path) -
         database = Rdict(str(tmp_path / store), Options(raw_mode=True))
         assert dict(database.items()) == {key: value}
         database.close()
+
+
+async def test_envelopes_in_memory_are_bounded(reopen: Reopen) -> None:
+    spool = await reopen()
+    for _ in range(96):
+        await spool.store([make_message(meta={"text": "x" * 500_000})])
+    _, meta = stores_of(spool)
+    in_memory = int(str(meta._database.property_value("rocksdb.cur-size-all-mem-tables")))
+    # One that is written to, and two that become tables: then writes have to wait.
+    assert in_memory < 3 * (ENVELOPES_BUFFER + 1_000_000)
+    assert len(await messages_of(await reopen())) == 96
 
 
 async def test_a_removed_message_stays_away(reopen: Reopen, tmp_path: Path) -> None:
@@ -235,24 +246,38 @@ async def test_a_database_that_stopped_is_opened_anew_by_the_probe(tmp_path: Pat
     await spool.close()
 
 
+@pytest.mark.parametrize(
+    "told", ["Result incomplete: Incomplete: Write stall", "Result incomplete: Write stall"]
+)
 async def test_a_write_that_would_have_to_wait_is_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str
 ) -> None:
     spool = rocks(tmp_path)
-    data, _ = stores_of(spool)
-    answers = [Exception("Result incomplete: Incomplete: Write stall"), None]
+    stores = stores_of(spool)
+    written: list[object] = []
 
     class Stalling:
-        def put(self, *_: object) -> None:
-            answer = answers.pop(0)
-            if answer is not None:
-                raise answer
+        """Each write fails at first."""
+
+        def put(self, *arguments: object) -> None:
+            written.append(arguments[0])
+            if len(written) % 2:
+                raise Exception(told)  # noqa: TRY002 - as rocksdict does
+
+        write = put
 
     monkeypatch.setattr("kumo.spool.rocks_disk._STALL_PAUSE", 0)
-    database, data._database = data._database, Stalling()  # type: ignore[assignment]
-    await spool.store([make_message()])
-    assert answers == []
-    data._database = database
+    databases = [store._database for store in stores]
+    for store in stores:
+        store._database = Stalling()  # type: ignore[assignment]
+    message = make_message()
+    await spool.store([message])
+    key, again, batch, another = written
+    assert key == again == bytes.fromhex(message.id)
+    # The first one is used up, though nothing of it was written.
+    assert batch is not another
+    for store, database in zip(stores, databases, strict=True):
+        store._database = database
     await spool.close()
 
 

@@ -1,9 +1,10 @@
-"""``kumod`` that tells on SIGUSR1 how many tasks and objects it has, on SIGUSR2 after a garbage collection.
+"""Has each process of the daemon tell what it holds: on SIGUSR1 at once, on SIGUSR2 after a collection.
 
-Run as a program with kumod's arguments; appends a line of JSON to the file ``state`` in the folder KUMO_VAR
-for each signal: tasks of the event loop, objects that the garbage collector follows, and how many there are
-of each type of kumo's own. Only a collection tells what is leaked from what is not yet collected; to collect
-while it is under load would hide what load does.
+An interpreter imports it by itself where its folder is in PYTHONPATH, and so do the workers that it starts.
+It appends a line of JSON to the file ``state.PID`` in the folder KUMO_VAR for each signal: tasks of the event
+loop, objects that the garbage collector follows, and how many there are of each type of kumo's own. Only a
+collection tells what is leaked from what is not yet collected; to collect while it is under load would hide
+what load does.
 """
 
 from __future__ import annotations
@@ -13,11 +14,8 @@ import gc
 import json
 import os
 import signal
-import sys
 from collections import Counter
 from pathlib import Path
-
-from kumo.cli import main
 
 
 def tell(number: int, _: object) -> None:
@@ -33,10 +31,9 @@ def tell(number: int, _: object) -> None:
     own = {name: count for name, count in types.items() if name.startswith("kumo.")}
     line = {"tasks": tasks, "objects": len(objects), "types": own}
     del objects
-    with Path(os.environ["KUMO_VAR"], "state").open("a") as state:
+    with Path(os.environ["KUMO_VAR"], f"state.{os.getpid()}").open("a") as state:
         state.write(json.dumps(line) + "\n")
 
 
 signal.signal(signal.SIGUSR1, tell)
 signal.signal(signal.SIGUSR2, tell)
-sys.exit(main())
