@@ -174,7 +174,7 @@ class EsmtpConnection(ChangingConnection):
             return
         while True:
             event = session.next_event()
-            kind = event.__class__
+            kind = type(event)
             act = _ACTIONS.get(kind)
             if act is None:
                 break
@@ -186,7 +186,7 @@ class EsmtpConnection(ChangingConnection):
             transport.write(octets)
         if self._has_ended:
             self._close(now)
-        elif session.is_receiving_content:
+        elif session.is_receiving_content():
             if self._content_since is None:
                 self._content_since = now
                 self._view = self._settings.content_view

@@ -197,7 +197,7 @@ class Dialogue:
         Raises:
             LocalProtocolError: the event takes no such answer.
         """
-        _ACCEPTANCES[event.__class__](self, event, answer)
+        _ACCEPTANCES[type(event)](self, event, answer)
 
     def refuse(self, event: VerdictEvent | TlsStarting, rejection: Rejection) -> None:
         """Send policy's refusal of an event."""

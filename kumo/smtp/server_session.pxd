@@ -18,6 +18,7 @@ cdef class ServerSession:
     cdef public bint _stopping
 
     cpdef receive_data(self, data, double now, Py_ssize_t start=*, Py_ssize_t end=*)
+    cpdef bint is_receiving_content(self)
     cpdef next_event(self)
     cpdef bytes data_to_send(self)
     cdef _advance(self)

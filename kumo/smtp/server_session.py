@@ -129,7 +129,6 @@ class ServerSession:
         """
         return not (self._awaiting is not None or self._eof or self._out.ended)
 
-    @property
     def is_receiving_content(self) -> bool:
         """Whether what comes next is content, for which large reads are worth while."""
         return self._dialogue.state is _CONTENT and not self._out.ended

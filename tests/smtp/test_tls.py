@@ -124,7 +124,7 @@ def check_nothing_was_read(pair: SessionPair) -> None:
     assert pair.session._lines.held_octets == 0
     assert pair.session.greeting is None
     assert not pair.session.is_authenticated
-    assert not pair.session.is_receiving_content
+    assert not pair.session.is_receiving_content()
     assert pair.send(b"NOOP\r\nRCPT TO:<a@example.org>\r\n") == (
         GOGGLES + "503 5.5.0 MAIL FROM must be issued first\r\n"
     )

@@ -41,7 +41,7 @@ def play(verdict: Verdict) -> tuple[SessionPair, str]:
     said = pair.said()
     for line in WHOLE.splitlines(keepends=True):
         said = pair.send(line) or said
-    if pair.session.is_receiving_content:
+    if pair.session.is_receiving_content():
         said = pair.send(b"x\r\n.\r\n")
     return pair, said
 
@@ -224,9 +224,9 @@ def test_what_comes_while_content_is_judged_are_commands() -> None:
     pair = SessionPair(at(ContentReceived, NotImplemented))
     pair.open_transaction()
     pair.command("DATA")
-    receiving = [pair.session.is_receiving_content]
+    receiving = [pair.session.is_receiving_content()]
     assert pair.send(b"x\r\n.\r\nNO") == ""
-    receiving.append(pair.session.is_receiving_content)
+    receiving.append(pair.session.is_receiving_content())
     assert receiving == [True, False]
     assert pair.send(b"OP\r\n") == ""
     pair.session.accept(STORED)
