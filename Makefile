@@ -32,7 +32,8 @@ $(VENV)/.installed: pyproject.toml setup.py
 	touch $@
 
 # Of kumo, more is looked at than is compiled (setup.py lists that): what did not change is not compiled again.
-ROOMS = kumo kumo/listener kumo/logs kumo/message kumo/reception kumo/smtp kumo/spool
+ROOMS = kumo kumo/config kumo/health kumo/listener kumo/logs kumo/message kumo/policy kumo/policy/bindings kumo/queue \
+  kumo/reception kumo/smtp kumo/spool
 COMPILED = kumo_core/*.pyx kumo_core/*.pxd kumo_core/*.h $(foreach room,$(ROOMS),$(room)/*.py $(room)/*.pxd)
 
 $(VENV)/.built: $(VENV)/.installed setup.py $(wildcard $(COMPILED))

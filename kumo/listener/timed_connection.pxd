@@ -3,7 +3,7 @@
 from kumo.listener.context cimport ListenerContext
 from kumo.listener.flow_control cimport FlowControl
 from kumo.listener.session_settings cimport SessionSettings
-from kumo.smtp.server_session cimport ServerSession as Session
+from kumo.smtp cimport ServerSession as Session
 
 
 cdef class TimedConnection:

@@ -1,0 +1,3 @@
+# The room's door for the compiled forms of other rooms; see docs/decisions/0005-compiled-session.md.
+
+from kumo.smtp.server_session cimport ServerSession
