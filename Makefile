@@ -76,6 +76,7 @@ bench-all: build $(VENV)/.dev
 	$(BIN)/python -m benchmarks.ratios --write
 	$(BIN)/python -m benchmarks.peers --install-haraka --rounds 9 --write
 	$(BIN)/python -m benchmarks.peers --only servers --spread --write
+	$(BIN)/python -m benchmarks.policy --write
 	$(BIN)/python -m benchmarks.tls --write
 	$(BIN)/python -m benchmarks.memory --write
 

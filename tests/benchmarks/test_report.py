@@ -71,4 +71,6 @@ def test_the_readme_has_the_marks_of_every_section() -> None:
     opened = re.findall(r"<!-- ([^/:][^:]*):", text)
     assert opened == re.findall(r"<!-- /(.*) -->", text)
     assert {"kernel rates", "kernel goals", "kernel ratios", "kernel sizes"} <= set(opened)
-    assert {"peers servers", "peers durable", "peers workers", "tls", "memory", "soak"} <= set(opened)
+    assert {"peers servers", "peers durable", "peers workers", "policy", "tls", "memory", "soak"} <= set(
+        opened
+    )
