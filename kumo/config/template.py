@@ -3,17 +3,18 @@
 Upstream renders with MiniJinja, so values are printed in its way. Templates come from the policy and
 are trusted; the sandbox keeps them from changing what they are shown. What a template is filled with is
 the business of the rooms that render it: ``kumo.logs`` and ``kumo.egress``. The parameter dataclasses
-that hold one check it.
+that hold one check it. Jinja takes 3.7 MB, so it is loaded with the first template.
 """
 
 from __future__ import annotations
 
 import json
-from functools import lru_cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Template, TemplateSyntaxError, meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+if TYPE_CHECKING:
+    from jinja2 import Template
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 
 @lru_cache(maxsize=256)
@@ -27,8 +28,10 @@ def check_template(name: str, text: str) -> None:
     Raises:
         ValueError: it is none; says the line of it and what is wrong, an unknown filter included.
     """
+    from jinja2 import TemplateSyntaxError  # noqa: PLC0415 - see the module's docstring
+
     try:
-        _ENVIRONMENT.compile(text, raw=True)
+        _environment().compile(text, raw=True)
     except TemplateSyntaxError as error:
         raise ValueError(f"`{name}` is no template: line {error.lineno}: {error.message}") from None
 
@@ -39,7 +42,7 @@ def compile_template(text: str) -> Template:
     Raises:
         jinja2.TemplateSyntaxError: the text is none.
     """
-    return _ENVIRONMENT.from_string(text)
+    return _environment().from_string(text)
 
 
 def template_variables(text: str) -> frozenset[str]:
@@ -48,7 +51,19 @@ def template_variables(text: str) -> frozenset[str]:
     Raises:
         jinja2.TemplateSyntaxError: the text is no template.
     """
-    return frozenset(meta.find_undeclared_variables(_ENVIRONMENT.parse(text)))
+    from jinja2 import meta  # noqa: PLC0415 - as above
+
+    return frozenset(meta.find_undeclared_variables(_environment().parse(text)))
+
+
+@cache
+def _environment() -> ImmutableSandboxedEnvironment:
+    from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415 - as above
+
+    # Paths, and lines of a log, are no HTML.
+    environment = ImmutableSandboxedEnvironment(autoescape=False, finalize=_print_value)
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "sort_keys": False}
+    return environment
 
 
 def _print_value(value: Any) -> Any:
@@ -67,6 +82,3 @@ def _print_nested(value: Any) -> str:
 
 
 _CONSTANTS = {None: "none", True: "true", False: "false"}
-# Paths, and lines of a log, are no HTML.
-_ENVIRONMENT = ImmutableSandboxedEnvironment(autoescape=False, finalize=_print_value)
-_ENVIRONMENT.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "sort_keys": False}

@@ -10,8 +10,6 @@ import functools
 import logging
 import uuid
 
-from jinja2 import TemplateError
-
 from kumo.config import MaildirProtocol
 from kumo.egress.disposition import Disposition
 from kumo.egress.maildir_folder import write_to_maildir
@@ -89,7 +87,7 @@ class MaildirDeliverer:
                     folder, segments, self._host, dir_mode=protocol.dir_mode, file_mode=protocol.file_mode
                 )
             except Exception as error:  # a template may raise anything
-                if not isinstance(error, OSError | PathRefused | TemplateError):
+                if not _is_told(error):
                     _logger.exception("delivering %s to %s failed", message.id, recipient.email)
                 failed.append(recipient)
                 failures.append(f"{recipient.email}: failed to write to maildir: {error}")
@@ -104,3 +102,10 @@ class MaildirDeliverer:
             delivery_protocol="Maildir",
             session_id=str(uuid.uuid4()),
         )
+
+
+def _is_told(error: Exception) -> bool:
+    """Whether the words of an error say all there is."""
+    from jinja2 import TemplateError  # noqa: PLC0415 - see kumo.config.template
+
+    return isinstance(error, OSError | PathRefused | TemplateError)

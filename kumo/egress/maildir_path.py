@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-
-from jinja2 import Template
+from typing import TYPE_CHECKING
 
 from kumo.config import compile_template, template_variables
 from kumo.message import Message, QueueName
 from kumo.smtp import EnvelopeAddress
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _SENDER_NAMES = frozenset({"sender_local_part", "sender_domain_part", "sender_email"})
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from kumo.config import MaildirProtocol, RecordParameters
@@ -32,3 +35,9 @@ def test_other_text_is_a_template(text: str) -> None:
 
 def test_a_record_needs_no_template() -> None:
     assert RecordParameters().template is None
+
+
+def test_a_daemon_without_templates_does_not_load_them() -> None:
+    program = "import sys, kumo.server; print('jinja2' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert told.stdout == "False\n"
