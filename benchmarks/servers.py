@@ -130,10 +130,12 @@ def kumod(name: str, store: str, *arguments: str, **environment: str) -> Kind:
     return Kind(name, command, {"BENCH_STORE": store, **environment})
 
 
-def kumod_workers(count: int) -> Kind:
+def kumod_workers(count: int, *, by_processor: bool = False) -> Kind:
     """``kumod`` that serves one port with some processes."""
-    name = f"kumod, {count} worker{'s' if count > 1 else ''}"
-    arguments = ("--workers", str(count)) if count > 1 else ()
+    name = f"kumod, {count} worker{'s' if count > 1 else ''}{', by processor' if by_processor else ''}"
+    arguments = ["--workers", str(count)] if count > 1 else []
+    if by_processor:
+        arguments.append("--by-processor")
     # Processes that share a port must be told which.
     return kumod(name, "discard", *arguments, KUMO_SMTP_LISTEN=f"127.0.0.1:{free_port()}")
 

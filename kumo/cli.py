@@ -95,6 +95,11 @@ def _parser() -> argparse.ArgumentParser:
         default=1,
         help=f"serve with N processes on the same ports, 1 to {MOST_WORKERS} (default: %(default)s)",
     )
+    parser.add_argument(
+        "--by-processor",
+        action="store_true",
+        help="with --workers: deal connections to the worker of the processor on which they arrive",
+    )
     parser.add_argument("--diag-log-dir", metavar="DIR", help="diagnostics go to a file there, not to stderr")
     parser.add_argument(
         "--diag-format",
@@ -144,6 +149,7 @@ def _serve(options: argparse.Namespace) -> int:
         parent = Parent(
             policy,
             options.workers,
+            by_processor=options.by_processor,
             inherited=inherited,
             notifier=notifier,
             diag_format=options.diag_format,

@@ -37,6 +37,7 @@ class Parent:
     Args:
         policy: path of the Lua policy.
         count: of workers, at least 2.
+        by_processor: as ``Ports`` takes it.
         inherited: listening sockets that the service manager opened.
         notifier: tells the service manager how it goes.
         diag_format: form of the workers' diagnostics.
@@ -48,6 +49,7 @@ class Parent:
         policy: str,
         count: int,
         *,
+        by_processor: bool = False,
         inherited: InheritedSockets,
         notifier: ServiceNotifier,
         diag_format: str,
@@ -60,7 +62,7 @@ class Parent:
         self._diag_format = diag_format
         self._diag_log_dir = diag_log_dir
         self._metrics = Metrics()
-        self._ports = Ports(count)
+        self._ports = Ports(count, by_processor=by_processor)
         self._supervisor = Supervisor(
             count,
             self._start_worker,

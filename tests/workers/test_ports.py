@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
+import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -69,6 +73,51 @@ def test_connections_are_dealt_out_and_wait_for_their_worker(ports: Ports) -> No
     assert min(waiting) > 0
     for client in clients:
         client.close()
+
+
+def pinned_clients(address: object, processor: int, count: int) -> int:
+    """Connect from one processor; in a process of its own, as the test's may not be moved."""
+    program = (
+        "import os, socket, sys;"
+        f"os.sched_setaffinity(0, {{{processor}}});"
+        f"clients = [socket.create_connection({address!r}) for _ in range({count})];"
+        "print(len(clients))"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return int(told.stdout)
+
+
+def is_steered() -> bool:
+    return tuple(map(int, re.findall(r"\d+", platform.release())[:2])) >= (6, 2)
+
+
+@pytest.mark.skipif(not is_steered(), reason="Linux deals by SO_INCOMING_CPU since 6.2")
+@pytest.mark.parametrize("is_remade", [False, True])
+def test_connections_go_to_the_worker_of_their_processor(is_remade: bool) -> None:
+    processors = sorted(os.sched_getaffinity(0))
+    ports = Ports(len(processors), by_processor=True)
+    first = listening()
+    address = first.getsockname()
+    ports.add(first, is_ours=True)
+    if is_remade:
+        ports.give_way(1)
+        ports.of(1)
+    for number, processor in enumerate(processors, 1):
+        assert pinned_clients(address, processor, 20) == 20
+        assert accepted(ports.of(number)[0]) == 20
+    ports.close()
+
+
+def test_more_workers_than_processors_share_them() -> None:
+    count = len(os.sched_getaffinity(0)) + 1
+    ports = Ports(count, by_processor=True)
+    ports.add(listening(), is_ours=True)
+    told = []
+    for number in range(1, count + 1):
+        with socket.socket(fileno=os.dup(ports.of(number)[0])) as duplicate:
+            told.append(duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_INCOMING_CPU))
+    assert told == [*sorted(os.sched_getaffinity(0)), min(os.sched_getaffinity(0))]
+    ports.close()
 
 
 def test_another_daemon_is_refused_all_the_same(ports: Ports) -> None:
