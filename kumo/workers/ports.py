@@ -6,8 +6,8 @@ whoever is woken first is idle again for the next. Measured with two workers, sh
 median of 20 runs: four long connections 1.00 from one socket, 0.54 from two; twenty long ones 0.68 and 0.53;
 short ones 0.53 and 0.52.
 
-Where the kernel is told a processor for each socket (``SO_INCOMING_CPU``), it deals a connection to the worker
-of the processor on which it arrived, so that neither wakes another processor for each command.
+Where the kernel is told a processor for each socket (``SO_INCOMING_CPU``), it deals a connection to the
+worker of the processor on which it arrived, so that neither wakes another processor for each command.
 
 Sockets outlive their worker: what waits in the backlog is served by the next one of its number, and a port
 below 1024 is bound once, by who may.
