@@ -25,8 +25,8 @@ class Engine(Protocol):
     def remove(self, requests: Sequence[RemoveRequest]) -> None:
         """Forget messages; missing ones are no error, what fails sets ``error``.
 
-        Nothing is synced: until the next store a power loss may bring a message back, which is then
-        sent twice rather than never. A killed process brings nothing back.
+        Nothing is synced: until the system has written it back by itself a power loss may bring a message
+        back, which is then sent twice rather than never. A killed process brings nothing back.
         """
 
     def relieve(self) -> None:

@@ -250,6 +250,9 @@ class Journal:
                 if place is segment:
                     with contextlib.suppress(OSError):
                         self._files.write_at(segment.descriptor, (VOID,), record.state_offset)
+        else:
+            # The next ones take these octets: what is marked there later would be theirs.
+            batch.failed = [pair for pair in batch.failed if pair[0] is not segment]
         if self._flush and not is_sound:
             try:
                 self._files.sync_file(segment.descriptor)

@@ -122,6 +122,7 @@ class JournaledDisk:
         if filed:
             self._commit.store(filed)
             self._forget(filed)
+            self._remove_left(filed)
         self._owe(requests)
 
     def remove(self, requests: Sequence[RemoveRequest]) -> None:
@@ -395,6 +396,7 @@ class JournaledDisk:
         """Have no files of a message that is about to change in the journal: a start would believe them."""
         if spool_id in self._beside:
             self._commit.remove(spool_id)
+            self._commit.make_removals_durable([spool_id])
             self._beside.remove(spool_id)
 
     def _entry(self, spool_id: str) -> Entry:
@@ -411,6 +413,21 @@ class JournaledDisk:
                     if entry.id in self._journal:
                         self._journal.forget(entry.id)
 
+    def _remove_left(self, requests: Sequence[StoreRequest]) -> None:
+        """Remove the files that updates left which failed and could not be taken back."""
+        left = [
+            entry.id
+            for request in requests
+            if request.error is not None
+            for entry in request.entries
+            if entry.id in self._journal and self._has_files(entry.id)
+        ]
+        if left:
+            self._remove_files(left)
+
+    def _has_files(self, spool_id: str) -> bool:
+        return self._meta.has(spool_id) or self._data.has(spool_id)
+
     def _is_filed(self, spool_id: str, content_octets: int) -> bool:
         """Whether a message of the journal is in files as well, as a whole; torn ones are set aside."""
         if not (self._meta.has(spool_id) and self._data.has(spool_id)):
@@ -418,6 +435,8 @@ class JournaledDisk:
         fault = find_tear(spool_id, content_octets, self._journal.read_content, self._data, self._meta)
         if fault is not None:
             set_entry_aside(Problem(spool_id, fault), self._data, self._meta)
+            if self._has_files(spool_id):
+                self._beside.add(spool_id)
         return fault is None
 
     def _read_entry(self, spool_id: str) -> Message | Problem:

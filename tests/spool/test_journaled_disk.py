@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kumo.errors import SpoolError, SpoolFull, SpoolUnhealthy
 from kumo.message import Message
-from kumo.spool import FileOperations, list_spool
+from kumo.spool import FileOperations, journaled_disk, list_spool
 from kumo.spool.group_commit import GroupCommit
 from kumo.spool.journal_group import VOID
 from kumo.spool.journal_replay import read_envelopes
@@ -917,3 +917,72 @@ def test_any_order_of_steps_leaves_what_a_dictionary_would(
     stores.engine.finish()
     stores.close()
     assert entry_files(root) == files_of(*model.values())
+
+
+def _half(call: Call) -> None:
+    """What a disk that becomes full takes of a write."""
+    octets = b"".join(call.arguments[1])
+    os.pwrite(call.arguments[0], octets[: len(octets) // 2], call.arguments[2])
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("flush", [False, True])
+@pytest.mark.parametrize("failure", [errno.EIO, errno.ENOSPC])
+def test_what_was_cut_off_is_not_marked_in_what_came_after_it(
+    reopen: Open, flush: bool, failure: int
+) -> None:
+    """The batch finds no room, its first message does alone, its second neither that nor a way back."""
+    files = InstrumentedFiles()
+    stores = reopen(files=files, flush=flush)
+    writes = cuts = 0
+
+    def before(call: Call, _: int) -> None:
+        nonlocal writes, cuts
+        if call.name == "write_at" and len(b"".join(call.arguments[1])) > 1:
+            writes += 1
+            if writes in {1, 3}:
+                _half(call)
+        if call.name == "truncate":
+            cuts += 1
+            if cuts == 2:
+                raise OSError(failure, os.strerror(failure))
+
+    files.before = before
+    small, large = make_message(body=b"a" * 500), make_message(body=b"b" * 9000)
+    taken = [request.error is None for request in stores.append([small], [large])]
+    files.before = None
+    assert taken == [True, False]
+    assert state_in(reopen(flush=flush)) == state_of(small)
+
+
+@pytest.mark.parametrize("then", ["changed", "removed"])
+def test_a_refused_change_that_was_left_in_files_does_not_come_back(
+    reopen: Open, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    files = InstrumentedFiles()
+    stores = reopen(files=files, flush=True)
+    message = make_message(body=b"first")
+    store(stores, [message])
+    message.meta["n"] = "refused"
+    is_failing = False
+
+    def before(call: Call, _: int) -> None:
+        nonlocal is_failing
+        if is_failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        is_failing = call.name == "rename" and call.arguments[1] == stores.meta.path(message.id)
+
+    with monkeypatch.context() as beyond:
+        # So that it goes by the files.
+        beyond.setattr(journaled_disk, "_MOST_MESSAGES", 0)
+        files.before = before
+        (request,) = stores.append([message])
+        files.before = None
+    assert request.error is not None
+    message.meta["n"] = "newer"
+    if then == "changed":
+        store(stores, [message])
+        assert state_in(reopen(flush=True)) == state_of(message)
+    else:
+        assert remove(stores, message) is None
+        assert state_in(reopen(flush=True)) == {}

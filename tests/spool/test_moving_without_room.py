@@ -218,6 +218,35 @@ def test_its_files_are_gone_for_good_before_it_changes(reopen: Open, tmp_path: P
 
 
 @pytest.mark.usefixtures("durability")
+def test_files_that_stayed_are_gone_for_good_before_their_message_changes(
+    reopen: Open, tmp_path: Path
+) -> None:
+    disk = SmallDisk()
+    stores = reopen(files=disk, flush=True)
+    store_each(stores, messages := messages_for(10))
+    disk.leave(tmp_path, 6 * 3300)
+    assert not stores.engine.tidy()
+    stays = stores.meta.path(messages[0].id)
+
+    def before(call: Call, _: int) -> None:
+        if call.name == "unlink" and call.arguments[0] == stays:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    disk.before = before
+    assert stores.engine.tidy()
+    disk.before = None
+    disk.capacity = None
+    disk.calls.clear()
+    messages[0].set_content(b"newer")
+    store(stores, [messages[0]])
+    names = [call.name for call in disk.calls]
+    unlinked = names.index("unlink")
+    synced = disk.calls[unlinked : names.index("write_at", unlinked)]
+    folder = stays.rpartition("/")[0]
+    assert any(call.name == "sync_file_system" or call.arguments[0] == folder for call in synced[1:])
+
+
+@pytest.mark.usefixtures("durability")
 def test_a_sync_of_removals_that_fails_is_said(
     reopen: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

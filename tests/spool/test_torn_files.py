@@ -11,6 +11,7 @@ import pytest
 
 from kumo.message import Message
 from kumo.spool import FileOperations, list_spool
+from tests.spool.faults import Call, InstrumentedFiles
 from tests.spool.journaled import Open, remove, state_in, state_of, store
 from tests.spool.samples import (
     Stores,
@@ -144,3 +145,32 @@ def test_files_of_the_right_length_are_not_read_but_for_their_envelope(reopen: O
     stores = reopen(files=files)
     assert files.read_paths == [stores.meta.path(message.id)]
     assert state_in(stores) == state_of(message)
+
+
+@pytest.mark.parametrize("then", ["removed", "changed"])
+def test_torn_files_that_cannot_be_set_aside_do_not_come_back(
+    reopen: Open, tmp_path: Path, then: str
+) -> None:
+    """As on a full disk, where there is no room for a quarantine."""
+    stores = reopen()
+    message = in_both(stores)
+    message.is_stored = True
+    path = data_file(tmp_path, message.id)
+    path.write_bytes(path.read_bytes()[:3000])
+    files = InstrumentedFiles()
+
+    def before(call: Call, _: int) -> None:
+        if call.name == "make_directory":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    files.before = before
+    stores = reopen(files=files)
+    assert state_in(stores) == state_of(message)
+    files.before = None
+    if then == "removed":
+        assert remove(stores, message) is None
+        assert state_in(reopen()) == {}
+    else:
+        message.set_content(b"shorter")
+        store(stores, [message])
+        assert state_in(reopen()) == state_of(message)
