@@ -31,7 +31,8 @@ MODULES = (
     "transparency",
 )
 
-# What pays, and by how much, stands in docs/decisions/0005-compiled-session.md.
+# What pays, and by how much, stands in docs/decisions/0005-compiled-session.md. Compiled code gives the
+# interpreter away only where it waits: in the log writer's loop kumo.logs.segment does, hence it is not here.
 COMPILED_PYTHON = (
     "kumo.config.cidr",
     "kumo.health.admission",
@@ -129,9 +130,11 @@ DIRECTIVES = {
     "linetrace": TRACE,
 }
 
-# What is plain Python stays so: its checks, its division, and annotations that say nothing about C.
+# What is plain Python stays so: its checks, its division, and annotations that say nothing about C. An
+# attribute of None is to be an AttributeError, not a wild read.
 PYTHON_DIRECTIVES = {
     "language_level": 3,
+    "nonecheck": True,
     "annotation_typing": False,
     "freethreading_compatible": True,
     "autotestdict": False,

@@ -15,7 +15,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
 
-from kumo.config import KeySource
+from kumo.config import KeySource, load_templates
 from kumo.egress import MaildirDeliverer
 from kumo.errors import ConfigError, KumoError
 from kumo.health import Admission, DiskMonitor
@@ -57,6 +57,9 @@ _CONFIG_INTERVAL = 10.0
 """Seconds between two looks at the watched files."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+_NAMES_TEMPLATES = "get_queue_config"
+"""The event whose handlers make the templates that are not there at the start."""
 
 
 class Server:
@@ -334,6 +337,9 @@ async def read_policy(engine: PolicyEngine, policy: str) -> Declarations:
         KumoError: it cannot be served.
     """
     engine.load(policy)
+    if _NAMES_TEMPLATES in engine.handlers:
+        # Not with the first message: all sessions would wait, and there may be no descriptor left by then.
+        load_templates()
     await engine.start()
     declarations = engine.declarations
     if text := declarations.knobs.get("set_diagnostic_log_filter"):

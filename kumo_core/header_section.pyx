@@ -6,7 +6,7 @@ much of a content is looked at.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.string cimport memchr
+from libc.string cimport memchr, memset
 
 
 def find_section_end(bytes content not None, Py_ssize_t limit):
@@ -65,10 +65,15 @@ def find_fields(bytes content not None, Py_ssize_t section_end, tuple names not 
     cdef Py_ssize_t line = 0
     cdef Py_ssize_t name_end, colon, end
     cdef list found = []
+    cdef unsigned char begins_name[256]
     if not 0 <= section_end <= PyBytes_GET_SIZE(content):
         raise ValueError(f"no header section ends at {section_end} in {PyBytes_GET_SIZE(content)} octets")
+    _note_beginnings(names, begins_name)
     while line < section_end and len(found) < limit:
-        name_end = _end_of_name(octets, line, section_end, names)
+        # The peer chooses how many lines there are: most are to be done with, however many names are wanted.
+        name_end = line
+        if begins_name[octets[line]]:
+            name_end = _end_of_name(octets, line, section_end, names)
         colon = name_end
         if name_end > line:
             while colon < section_end and _is_blank(octets[colon]):
@@ -102,6 +107,22 @@ cdef inline unsigned char _lower(unsigned char octet) noexcept:
     return octet | 0x20 if b"A" <= octet <= b"Z" else octet
 
 
+cdef int _note_beginnings(tuple names, unsigned char *begins_name) except -1:
+    """Note with which octets a line may begin that has one of the names."""
+    cdef bytes name
+    cdef unsigned char octet
+    memset(begins_name, 0, 256)
+    for name in names:
+        if name is None:
+            raise TypeError("a field name must be bytes, not None")
+        if PyBytes_GET_SIZE(name):
+            octet = <unsigned char> PyBytes_AS_STRING(name)[0]
+            begins_name[octet] = 1
+            if b"a" <= octet <= b"z":
+                begins_name[octet ^ 0x20] = 1
+    return 0
+
+
 cdef Py_ssize_t _end_of_name(
     const unsigned char *octets, Py_ssize_t line, Py_ssize_t end, tuple names
 ) except -1:
@@ -110,8 +131,6 @@ cdef Py_ssize_t _end_of_name(
     cdef const unsigned char *wanted
     cdef Py_ssize_t length, place
     for name in names:
-        if name is None:
-            raise TypeError("a field name must be bytes, not None")
         wanted = <const unsigned char *> PyBytes_AS_STRING(name)
         length = PyBytes_GET_SIZE(name)
         if length == 0 or line + length >= end:

@@ -22,7 +22,7 @@ from kumo.config.queue import (
 )
 from kumo.config.socket_address import parse_socket_address
 from kumo.config.spool import Spool, SpoolKind
-from kumo.config.template import compile_template, template_variables
+from kumo.config.template import compile_template, load_templates, template_variables
 from kumo.config.throttle import parse_throttle
 from kumo.config.trace_headers import TraceHeaders
 
@@ -64,6 +64,7 @@ __all__ = [
     "check_hostname",
     "compile_template",
     "format_duration",
+    "load_templates",
     "parse_duration",
     "parse_network",
     "parse_socket_address",

@@ -3,7 +3,8 @@
 Upstream renders with MiniJinja, so values are printed in its way. Templates come from the policy and
 are trusted; the sandbox keeps them from changing what they are shown. What a template is filled with is
 the business of the rooms that render it: ``kumo.logs`` and ``kumo.egress``. The parameter dataclasses
-that hold one check it. Jinja takes 3.7 MB, so it is loaded with the first template.
+that hold one check it. Jinja takes 3.7 MB, so it is loaded with the first template, or ahead of it by who
+will not wait for it then.
 """
 
 from __future__ import annotations
@@ -54,6 +55,11 @@ def template_variables(text: str) -> frozenset[str]:
     from jinja2 import meta  # noqa: PLC0415 - as above
 
     return frozenset(meta.find_undeclared_variables(_environment().parse(text)))
+
+
+def load_templates() -> None:
+    """Load what compiles templates, if that has not been done."""
+    _environment()
 
 
 @cache

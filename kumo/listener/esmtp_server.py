@@ -158,6 +158,7 @@ class EsmtpServer:
         """Go on with the steps in which the loop takes a socket; a task for one wait would cost more."""
         try:
             waiting: asyncio.Future[None] = steps.send(None)
+            waiting.add_done_callback(partial(self._connect, session, accepted, steps))
         except StopIteration:
             return
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, the others go on
@@ -165,8 +166,6 @@ class EsmtpServer:
             accepted.close()
             if self._context is not None:
                 self._context.forget(session)
-            return
-        waiting.add_done_callback(partial(self._connect, session, accepted, steps))
 
     def _turn_away(self, accepted: socket.socket) -> None:
         """Answer one connection too many, without waiting for anything."""

@@ -7,7 +7,8 @@ median of 20 runs: four long connections 1.00 from one socket, 0.54 from two; tw
 short ones 0.53 and 0.52.
 
 Where the kernel is told a processor for each socket (``SO_INCOMING_CPU``), it deals a connection to the
-worker of the processor on which it arrived, so that neither wakes another processor for each command.
+worker of the processor on which it arrived; the scheduler mostly keeps it there, and then no command wakes
+another processor.
 
 Sockets outlive their worker: what waits in the backlog is served by the next one of its number, and a port
 below 1024 is bound once, by who may.

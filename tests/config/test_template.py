@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from kumo.config import MaildirProtocol, RecordParameters
+
+ROOT = Path(__file__).resolve().parents[2]
 
 BROKEN = [
     ("{{ foo", "line 1: unexpected end of template, expected 'end of print statement'."),
@@ -37,7 +41,27 @@ def test_a_record_needs_no_template() -> None:
     assert RecordParameters().template is None
 
 
-def test_a_daemon_without_templates_does_not_load_them() -> None:
-    program = "import sys, kumo.server; print('jinja2' in sys.modules)"
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert told.stdout == "False\n"
+@pytest.mark.parametrize(
+    ("policy", "is_loaded"), [("", False), ("kumo.on('get_queue_config', function() end)", True)]
+)
+def test_templates_are_loaded_at_the_start_or_not_at_all(
+    tmp_path: Path, policy: str, is_loaded: bool
+) -> None:
+    """They take memory, and their files cannot be opened once descriptors have run out."""
+    (tmp_path / "init.lua").write_text(f"local kumo = require 'kumo'\n{policy}")
+    # It declares no spool, which is said once the policy has been read.
+    program = """if True:
+        import asyncio, contextlib, sys, kumo.errors, kumo.policy, kumo.server
+        with contextlib.suppress(kumo.errors.KumoError):
+            asyncio.run(kumo.server.read_policy(kumo.policy.PolicyEngine(), 'init.lua'))
+        print('jinja2' in sys.modules)
+    """
+    told = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert told.stdout == f"{is_loaded}\n"
