@@ -41,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.format and not options.validate:
         parser.error("--format is for --validate")
+    if options.by_processor and options.workers == 1:
+        parser.error("--by-processor is for --workers: one process takes all connections")
     try:
         if options.user is not None:
             # Ahead of all that opens a file, starts a thread or reads the policy.

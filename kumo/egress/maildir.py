@@ -106,6 +106,8 @@ class MaildirDeliverer:
 
 def _is_told(error: Exception) -> bool:
     """Whether the words of an error say all there is."""
+    if isinstance(error, OSError | PathRefused):
+        return True
     from jinja2 import TemplateError  # noqa: PLC0415 - see kumo.config.template
 
-    return isinstance(error, OSError | PathRefused | TemplateError)
+    return isinstance(error, TemplateError)

@@ -71,12 +71,20 @@ def leftovers(spool: Path, kept: list[str]) -> list[Path]:
     return found + [path for path in contents if path.relative_to(spool / "data") not in stored]
 
 
-@pytest.mark.parametrize("flush", ["false", "true"])
-def test_a_full_disk_refuses_keeps_nothing_half_and_recovers(tmp_path: Path, flush: str) -> None:
-    mount_point = tmp_path / "spool"
-    mount_point.mkdir()
-    if not can_mount(mount_point):
+@pytest.fixture
+def mount_point(tmp_path: Path) -> Path:
+    """Where a small disk can be mounted for a daemon's spool."""
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    if not can_mount(folder):
         pytest.skip("this machine lets nobody mount a disk of his own")
+    return folder
+
+
+@pytest.mark.parametrize("flush", ["false", "true"])
+def test_a_full_disk_refuses_keeps_nothing_half_and_recovers(
+    tmp_path: Path, mount_point: Path, flush: str
+) -> None:
     with Kumod(tmp_path, POLICY % flush, prefix=(*SMALL_DISK, str(mount_point))) as daemon:
         spool = Path(f"/proc/{daemon.process.pid}/root{mount_point}")
         ballast = spool / "ballast"
@@ -113,11 +121,9 @@ def test_a_full_disk_refuses_keeps_nothing_half_and_recovers(tmp_path: Path, flu
         assert "Traceback" not in daemon.errors.read_text()
 
 
-def test_mail_is_there_once_on_a_full_disk_and_moves_when_there_is_room(tmp_path: Path) -> None:
-    mount_point = tmp_path / "spool"
-    mount_point.mkdir()
-    if not can_mount(mount_point):
-        pytest.skip("this machine lets nobody mount a disk of his own")
+def test_mail_is_there_once_on_a_full_disk_and_moves_when_there_is_room(
+    tmp_path: Path, mount_point: Path
+) -> None:
     with Kumod(tmp_path, POLICY % "false", prefix=(*SMALL_DISK, str(mount_point))) as daemon:
         spool = Path(f"/proc/{daemon.process.pid}/root{mount_point}")
         ballast = spool / "ballast"
@@ -141,11 +147,7 @@ def test_mail_is_there_once_on_a_full_disk_and_moves_when_there_is_room(tmp_path
         assert daemon.stop() == 0
 
 
-def test_a_disk_without_inodes_is_a_full_disk(tmp_path: Path) -> None:
-    mount_point = tmp_path / "spool"
-    mount_point.mkdir()
-    if not can_mount(mount_point):
-        pytest.skip("this machine lets nobody mount a disk of his own")
+def test_a_disk_without_inodes_is_a_full_disk(tmp_path: Path, mount_point: Path) -> None:
     with Kumod(tmp_path, POLICY % "false", prefix=(*SMALL_DISK, str(mount_point))) as daemon:
         spool = Path(f"/proc/{daemon.process.pid}/root{mount_point}")
         kept = []

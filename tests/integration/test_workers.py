@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import re
 import select
 import signal
@@ -80,15 +81,18 @@ class Workers(Kumod):
         environment: dict[str, str] | None = None,
         prefix: Sequence[str] = (),
         user: str | None = None,
+        by_processor: bool = False,
         descriptors: Sequence[int] = (),
     ) -> None:
         super().__init__(folder, policy, environment=environment, prefix=prefix, descriptors=descriptors)
         self.count = count
         self.user = user
+        self.by_processor = by_processor
 
     def start(self) -> None:
         user = () if self.user is None else ("--user", self.user)
-        self.arguments = ("--workers", str(self.count), *user)
+        steered = ("--by-processor",) if self.by_processor else ()
+        self.arguments = ("--workers", str(self.count), *steered, *user)
         super().start()
 
     def pids(self) -> dict[int, int]:
@@ -127,6 +131,10 @@ class Workers(Kumod):
     def kept_in(self, number: int) -> int:
         """Messages in a worker's shard."""
         return len(list(list_spool(self.folder / "spool" / "meta" / "workers" / str(number))))
+
+
+def is_steered() -> bool:
+    return tuple(map(int, re.findall(r"\d+", platform.release())[:2])) >= (6, 2)
 
 
 def is_running(pid: int) -> bool:
@@ -256,6 +264,34 @@ def test_a_number_of_workers_that_is_none_is_wrong_usage(tmp_path: Path, count: 
     done = run_kumod("--workers", count, cwd=tmp_path)
     assert done.returncode == 2
     assert "is no number from 1 to 64" in done.stderr
+
+
+def test_to_deal_by_processor_is_for_several(tmp_path: Path) -> None:
+    done = run_kumod("--by-processor", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--by-processor is for --workers" in done.stderr
+
+
+HOLD = """
+import os, socket, sys
+os.sched_setaffinity(0, {int(sys.argv[1])})
+held = [socket.create_connection(("127.0.0.1", int(sys.argv[2]))) for _ in range(12)]
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(not is_steered(), reason="Linux deals by SO_INCOMING_CPU since 6.2")
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="takes two processors")
+def test_connections_are_dealt_by_processor(tmp_path: Path) -> None:
+    with Workers(tmp_path, KEEP, by_processor=True) as daemon:
+        for number, processor in enumerate(sorted(os.sched_getaffinity(0))[:2], 1):
+            worker = daemon.pids()[number]
+            before = len(sockets_of(worker))
+            program = [sys.executable, "-c", HOLD, str(processor), str(daemon.port)]
+            with subprocess.Popen(program, stdin=subprocess.PIPE) as client:
+                wait_for(lambda pid=worker, had=before: len(sockets_of(pid)) == had + 12, daemon)  # type: ignore[misc]
+                assert client.stdin is not None
+                client.stdin.close()
 
 
 # --- workers that end -----------------------------------------------------------------------------

@@ -44,6 +44,20 @@ def remove(stores: Stores, *messages: Message) -> SpoolError | None:
     return request.error
 
 
+def remove_or_change(
+    stores: Stores, model: dict[str, Message], chosen: Message, step: str, number: int
+) -> None:
+    """Take a step of a model's that concerns a message which is there."""
+    if step == "remove":
+        assert remove(stores, chosen) is None
+        del model[chosen.id]
+        return
+    chosen.meta["n"] = number
+    if step == "replace":
+        chosen.set_content(bytes(number))
+    store(stores, [chosen])
+
+
 def segments(root: Path) -> list[Path]:
     return sorted((root / "meta" / "journal").glob("*"))
 

@@ -21,7 +21,16 @@ from kumo.spool.journal_group import VOID
 from kumo.spool.journal_replay import read_envelopes
 from kumo.spool.requests import Entry, StoreRequest
 from tests.spool.faults import Call, InstrumentedFiles, failing_at
-from tests.spool.journaled import Open, move_all, remove, segments, state_in, state_of, store
+from tests.spool.journaled import (
+    Open,
+    move_all,
+    remove,
+    remove_or_change,
+    segments,
+    state_in,
+    state_of,
+    store,
+)
 from tests.spool.samples import Stores, entry_files, files_of, ids_of, kept_ids, make_message, new_id, put
 
 # --- what it is for -----------------------------------------------------------------------------
@@ -905,14 +914,8 @@ def test_any_order_of_steps_leaves_what_a_dictionary_would(
                 stores.engine.finish()
             stores.close()
             stores = Stores(root, flush=flush)
-        elif chosen is not None and step == "remove":
-            assert remove(stores, chosen) is None
-            del model[chosen.id]
         elif chosen is not None:
-            chosen.meta["n"] = number
-            if step == "replace":
-                chosen.set_content(bytes(number))
-            store(stores, [chosen])
+            remove_or_change(stores, model, chosen, step, number)
         assert state_in(stores) == state_of(*model.values())
     stores.engine.finish()
     stores.close()

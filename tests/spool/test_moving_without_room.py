@@ -16,7 +16,16 @@ from kumo.spool import FileOperations
 from kumo.spool.journal_group import LIVE
 from kumo.spool.segment import Segment
 from tests.spool.faults import Call, failing_at
-from tests.spool.journaled import Open, move_all, remove, segments, state_in, state_of, store
+from tests.spool.journaled import (
+    Open,
+    move_all,
+    remove,
+    remove_or_change,
+    segments,
+    state_in,
+    state_of,
+    store,
+)
 from tests.spool.samples import Stores, entry_files, files_of, make_message
 from tests.spool.small_disk import SmallDisk
 
@@ -303,10 +312,11 @@ def test_a_segment_that_failed_on_the_way_back_is_not_written_anew(reopen: Open,
     assert state_in(stores) == state_of(*messages)
 
 
-@pytest.mark.parametrize("flush", [False, True])
-def test_a_fault_on_the_way_back_loses_and_doubles_nothing(tmp_path: Path, flush: bool) -> None:
+def after_each_fault(tmp_path: Path, *, flush: bool) -> Iterator[tuple[Path, Stores, list[Message]]]:
+    """The spool after each of the faults that taking back may meet, one at a time, and its messages."""
     number = 0
-    while True:
+    is_over = False
+    while not is_over:
         root = tmp_path / str(number)
         disk = SmallDisk()
         stores = Stores(root, files=disk, flush=flush)
@@ -319,34 +329,25 @@ def test_a_fault_on_the_way_back_loses_and_doubles_nothing(tmp_path: Path, flush
         stores.engine.tidy()
         is_over = number >= len(disk.calls)
         disk.before = disk.capacity = None
+        yield root, stores, messages
+        number += 1
+    assert number > 31
+
+
+@pytest.mark.parametrize("flush", [False, True])
+def test_a_fault_on_the_way_back_loses_and_doubles_nothing(tmp_path: Path, flush: bool) -> None:
+    for root, stores, messages in after_each_fault(tmp_path, flush=flush):
         assert state_in(stores) == state_of(*messages)
         stores.close()
         # A kill here, and again: a removal is one, a change is one.
-        stores = Stores(root, files=SmallDisk(), flush=flush)
-        assert state_in(stores) == state_of(*messages)
-        stores.close()
-        if is_over:
-            break
-        number += 1
-    assert number > 30
+        reopened = Stores(root, files=SmallDisk(), flush=flush)
+        assert state_in(reopened) == state_of(*messages)
+        reopened.close()
 
 
 @pytest.mark.parametrize("flush", [False, True])
 def test_after_a_fault_on_the_way_back_removals_and_changes_last(tmp_path: Path, flush: bool) -> None:
-    number = 0
-    while True:
-        root = tmp_path / str(number)
-        disk = SmallDisk()
-        stores = Stores(root, files=disk, flush=flush)
-        messages = messages_for(10)
-        store_each(stores, messages)
-        disk.leave(root, 6 * 3300)
-        assert not stores.engine.tidy()
-        disk.calls.clear()
-        disk.before = failing_at(number, errno.EIO)
-        stores.engine.tidy()
-        is_over = number >= len(disk.calls)
-        disk.before = disk.capacity = None
+    for root, stores, messages in after_each_fault(tmp_path, flush=flush):
         assert remove(stores, *messages[::2]) is None
         kept = messages[1::2]
         # The last one keeps the segment from being removed.
@@ -356,15 +357,12 @@ def test_after_a_fault_on_the_way_back_removals_and_changes_last(tmp_path: Path,
         store_each(stores, kept[:-1])
         assert state_in(stores) == state_of(*kept)
         stores.close()
-        stores = Stores(root, flush=flush)
-        assert state_in(stores) == state_of(*kept)
-        stores.engine.finish()
-        stores.close()
+        reopened = Stores(root, flush=flush)
+        assert state_in(reopened) == state_of(*kept)
+        reopened.engine.finish()
+        reopened.close()
         left = [name for name in entry_files(root) if "/quarantine/" not in name]
         assert left == files_of(*kept)
-        if is_over:
-            break
-        number += 1
 
 
 def test_files_that_stayed_beside_the_journal_are_no_matter_once_it_has_moved(
@@ -634,14 +632,8 @@ def test_any_order_of_steps_on_a_disk_that_is_full_at_times(
             elif step == "kill":
                 stores.close()
                 stores = Stores(root, files=disk, flush=flush)
-            elif chosen is not None and step == "remove":
-                assert remove(stores, chosen) is None
-                del model[chosen.id]
             elif chosen is not None:
-                chosen.meta["n"] = number
-                if step == "replace":
-                    chosen.set_content(bytes(number))
-                store(stores, [chosen])
+                remove_or_change(stores, model, chosen, step, number)
             assert state_in(stores) == state_of(*model.values())
         stores.engine.finish()
         stores.close()
