@@ -14,7 +14,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -144,18 +144,29 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def descriptors_of(pid: int) -> Iterator[tuple[str, int]]:
+    """What each descriptor of a process leads to, and its flags, but for standard input, output and error.
+
+    Its threads go on opening and closing files, so what was listed may be gone when it is looked at.
+    """
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            link = str(path.readlink())
+            info = Path(f"/proc/{pid}/fdinfo/{path.name}").read_text()
+            flags = re.search(r"^flags:\t(\d+)$", info, re.MULTILINE)
+            assert flags is not None
+            if int(path.name) > STANDARD_ERROR:
+                yield link, int(flags[1], 8)
+
+
 def inheritable(pid: int) -> list[str]:
     """What a program that a policy starts would inherit beside standard input, output and error."""
-    descriptors = [path for path in Path(f"/proc/{pid}/fd").iterdir() if int(path.name) > STANDARD_ERROR]
-    infos = [(path, Path(f"/proc/{pid}/fdinfo/{path.name}").read_text()) for path in descriptors]
-    flags = [(path, re.search(r"^flags:\t(\d+)$", info, re.MULTILINE)) for path, info in infos]
-    return [str(path.readlink()) for path, found in flags if found and not int(found[1], 8) & os.O_CLOEXEC]
+    return [link for link, flags in descriptors_of(pid) if not flags & os.O_CLOEXEC]
 
 
 def sockets_of(pid: int) -> set[str]:
     """The sockets that a process has, as the kernel names them."""
-    links = [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
-    return {link for link in links if link.startswith("socket:")}
+    return {link for link, _ in descriptors_of(pid) if link.startswith("socket:")}
 
 
 def send_one(daemon: Kumod, recipient: bytes = b"b@example.org") -> None:
@@ -234,16 +245,14 @@ def test_a_worker_has_only_what_it_was_handed(tmp_path: Path) -> None:
     """No pipe whose reader would wait for it, no second output, nothing of the parent's or of another one."""
     reading, writing = os.pipe()
     with os.fdopen(reading), os.fdopen(writing, "w"):
-        unwanted = Path(f"/proc/self/fd/{writing}").readlink()
+        unwanted = str(Path(f"/proc/self/fd/{writing}").readlink())
         with Workers(tmp_path, KEEP, descriptors=[writing]) as daemon:
             daemon.kill_worker(1)
             daemon.wait_for_line("worker 1: serving")
             first, second = daemon.pids().values()
             for pid in (first, second):
-                folder = Path(f"/proc/{pid}/fd")
-                output = folder.joinpath(str(STANDARD_ERROR)).readlink()
-                links = {path.readlink() for path in folder.iterdir() if int(path.name) > STANDARD_ERROR}
-                assert not links & {unwanted, output}
+                output = str(Path(f"/proc/{pid}/fd/{STANDARD_ERROR}").readlink())
+                assert not {link for link, _ in descriptors_of(pid)} & {unwanted, output}
                 assert inheritable(pid) == []
                 # The one that both listen on.
                 assert len(sockets_of(pid) & sockets_of(daemon.process.pid)) == 1
