@@ -51,6 +51,17 @@ def test_every_kernel_is_listed_for_the_build() -> None:
     ]
 
 
+@pytest.mark.parametrize(("value", "complaint"), [("use", "no notes are in"), ("yes", "record or use")])
+def test_a_profile_that_cannot_be_used_is_refused(tmp_path: Path, value: str, complaint: str) -> None:
+    environment = os.environ | {"KUMO_PROFILE": value}
+    command = [sys.executable, str(ROOT / "setup.py"), "build_ext"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert complaint in done.stderr
+
+
 def test_every_kernel_has_a_stub() -> None:
     assert sorted(path.stem for path in (ROOT / "kumo_core").glob("*.pyi")) == MODULES
 
