@@ -1,6 +1,9 @@
 # Types for the compiled form of esmtp_protocol.py; see docs/decisions/0005-compiled-session.md.
 
 from kumo.listener.changing_connection cimport ChangingConnection
+from kumo.smtp cimport ServerSession as Session
+
+cdef dict _ACTIONS
 
 
 cdef class EsmtpConnection(ChangingConnection):
@@ -12,6 +15,6 @@ cdef class EsmtpConnection(ChangingConnection):
     cdef public double _transaction_since
 
     cdef _pump(self, double now)
-    cdef _note_greeting(self, session)
+    cdef _note_greeting(self, Session session)
     cdef _processed(self)
-    cdef _ask(self, session, ask, subject)
+    cdef _ask(self, Session session, question, subject)

@@ -392,7 +392,7 @@ class EsmtpConnection(ChangingConnection):
         now = self._context.now()
         if error is None:
             try:
-                session.accept(verdict.result(), now=now)
+                session.accept(verdict.result(), now)
             except Exception as failure:  # noqa: BLE001 - a session that nobody answers would wait for ever
                 error = failure
         if error is not None:

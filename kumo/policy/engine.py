@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -65,8 +65,9 @@ class PolicyEngine:
     ) -> None:
         self.declarations = Declarations()
         """What the policy asked for; complete once ``start`` has returned."""
-        self.handlers: Mapping[str, Handler] = {}
-        """Handlers by event name; look one up for each event, as a reload replaces them."""
+        self.handlers: dict[str, Handler] = {}
+        """Handlers by event name. It is the same dict for ever; what is in it a reload replaces, so look a
+        handler up for each event."""
         self.findings: Findings | None = None
         """What validating has found; None while the policy serves."""
         self.domain_files: MutableMapping[str, DomainFiles] = WeakValueDictionary()
@@ -181,7 +182,7 @@ class PolicyEngine:
         if handler is None and self._state is not None and event in self.handlers:
             entry = self._state.bridge.entry_for(octets_of(event), shape)
             handler = Handler(self._state, event, entry)
-            self.handlers = {**self.handlers, key: handler}
+            self.handlers[key] = handler
         return handler
 
     # --- replacing the state --------------------------------------------------------------------
@@ -272,12 +273,14 @@ class PolicyEngine:
         if self._state is not None:
             self._retired.append(self._state)
         self._state = state
-        self.handlers = {
+        handlers = {
             text_of(name): Handler(
                 state, text_of(name), state.bridge.entry_for(name), is_startup=name in _STARTUP_EVENTS
             )
             for name in state.event_names()
         }
+        self.handlers.clear()
+        self.handlers.update(handlers)
         self._close_retired()
 
     def _close_retired(self) -> None:

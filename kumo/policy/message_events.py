@@ -28,10 +28,10 @@ class ReceptionEvents:
         engine: the policy.
     """
 
-    __slots__ = ("_engine",)
+    __slots__ = ("_handlers",)
 
     def __init__(self, engine: PolicyEngine) -> None:
-        self._engine = engine
+        self._handlers = engine.handlers
 
     def on_data(self, message: Message, connection: Connection) -> MaybeAwaitable[None]:
         """Fire ``smtp_server_data(message, conn_meta)``.
@@ -40,7 +40,7 @@ class ReceptionEvents:
             Rejection: the handler refused.
             PolicyError: it failed.
         """
-        handler = self._engine.handlers.get("smtp_server_data")
+        handler = self._handlers.get("smtp_server_data")
         if handler is None:
             return None
         result = handler.run(message, connection)
@@ -58,7 +58,7 @@ class ReceptionEvents:
             Rejection: the handler refused.
             PolicyError: it failed, or returned something else than an array of arrays of addresses.
         """
-        handler = self._engine.handlers.get(_SPLIT)
+        handler = self._handlers.get(_SPLIT)
         if handler is None:
             return None
         # The message's own addresses are kept as the client wrote them, not parsed again.
@@ -72,7 +72,7 @@ class ReceptionEvents:
             Rejection: the handler refused.
             PolicyError: it failed.
         """
-        handler = self._engine.handlers.get("smtp_server_message_received")
+        handler = self._handlers.get("smtp_server_message_received")
         if handler is None:
             return None
         result = handler.run(message, connection)
@@ -86,10 +86,10 @@ class QueueEvents:
         engine: the policy.
     """
 
-    __slots__ = ("_engine",)
+    __slots__ = ("_handlers",)
 
     def __init__(self, engine: PolicyEngine) -> None:
-        self._engine = engine
+        self._handlers = engine.handlers
 
     def get_queue_config(
         self, domain: str, tenant: str | None, campaign: str | None, routing_domain: str | None
@@ -103,7 +103,7 @@ class QueueEvents:
             Rejection: a handler refused.
             PolicyError: a handler failed, or returned something else than a queue configuration.
         """
-        handler = self._engine.handlers.get("get_queue_config")
+        handler = self._handlers.get("get_queue_config")
         if handler is None:
             return _DEFAULT_QUEUE
         names = (domain, tenant, campaign, routing_domain)
@@ -121,7 +121,7 @@ class QueueEvents:
             Rejection: the handler refused.
             PolicyError: it failed.
         """
-        handler = self._engine.handlers.get("smtp_server_message_deferred_inject")
+        handler = self._handlers.get("smtp_server_message_deferred_inject")
         if handler is None:
             return None
         result = handler.run(message, connection)
@@ -135,10 +135,11 @@ class StorageEvents:
         engine: the policy.
     """
 
-    __slots__ = ("_engine",)
+    __slots__ = ("_engine", "_handlers")
 
     def __init__(self, engine: PolicyEngine) -> None:
         self._engine = engine
+        self._handlers = engine.handlers
 
     def on_spool_message_enumerated(self, message: Message) -> MaybeAwaitable[None]:
         """Fire ``spool_message_enumerated(message)``.
@@ -150,7 +151,7 @@ class StorageEvents:
             Rejection: the handler refused.
             PolicyError: it failed.
         """
-        handler = self._engine.handlers.get(_ENUMERATED)
+        handler = self._handlers.get(_ENUMERATED)
         if handler is None:
             return None
         result = handler.run(message, None)

@@ -42,25 +42,25 @@ class SessionEvents:
         engine: the policy.
     """
 
-    __slots__ = ("_engine",)
+    __slots__ = ("_handlers",)
 
     def __init__(self, engine: PolicyEngine) -> None:
-        self._engine = engine
+        self._handlers = engine.handlers
 
     @property
     def rewrites_replies(self) -> bool:
         """Whether ``smtp_server_rewrite_response`` has a handler."""
-        return _REWRITE in self._engine.handlers
+        return _REWRITE in self._handlers
 
     @property
     def has_dynamic_parameters(self) -> bool:
         """Whether ``smtp_server_get_dynamic_parameters`` has a handler."""
-        return _DYNAMIC in self._engine.handlers
+        return _DYNAMIC in self._handlers
 
     @property
     def has_listener_domains(self) -> bool:
         """Whether ``get_listener_domain`` has a handler."""
-        return _DOMAIN in self._engine.handlers
+        return _DOMAIN in self._handlers
 
     def get_dynamic_parameters(self, connection: Connection) -> MaybeAwaitable[ListenerOverrides]:
         """Fire ``smtp_server_get_dynamic_parameters(via, conn_meta)``.
@@ -72,7 +72,7 @@ class SessionEvents:
             Rejection: the handler refused.
             PolicyError: it failed, returned no table, or one with a bad parameter.
         """
-        handler = self._engine.handlers.get(_DYNAMIC)
+        handler = self._handlers.get(_DYNAMIC)
         if handler is None:
             return _NO_OVERRIDES
         return then(
@@ -87,7 +87,7 @@ class SessionEvents:
             Rejection: the handler refused.
             PolicyError: it failed.
         """
-        handler = self._engine.handlers.get("smtp_server_connection_accepted")
+        handler = self._handlers.get("smtp_server_connection_accepted")
         if handler is None:
             return None
         result = handler.run(None, connection)
@@ -102,7 +102,7 @@ class SessionEvents:
             Rejection: the handler refused.
             PolicyError: it failed, or returned no array of strings.
         """
-        handler = self._engine.handlers.get("smtp_server_ehlo")
+        handler = self._handlers.get("smtp_server_ehlo")
         if handler is None:
             return None
         if verb != "EHLO":
@@ -122,7 +122,7 @@ class SessionEvents:
             Rejection: the handler refused; the password is masked in its text.
             PolicyError: it failed, or returned neither a boolean nor an AuthInfo table; likewise masked.
         """
-        handler = self._engine.handlers.get(AUTH_PLAIN)
+        handler = self._handlers.get(AUTH_PLAIN)
         if handler is None:
             return None
         try:
@@ -152,7 +152,7 @@ class SessionEvents:
         Raises:
             PolicyError: the handler failed, refused, or returned something else.
         """
-        handler = self._engine.handlers.get(_DOMAIN)
+        handler = self._handlers.get(_DOMAIN)
         if handler is None:
             return None
         try:
@@ -170,7 +170,7 @@ class SessionEvents:
             Rejection: the handler refused.
             PolicyError: it failed.
         """
-        handler = self._engine.handlers.get("smtp_server_mail_from")
+        handler = self._handlers.get("smtp_server_mail_from")
         if handler is None:
             return None
         result = handler.run(None, connection, octets_of(sender.email))
@@ -183,7 +183,7 @@ class SessionEvents:
             Rejection: the handler refused.
             PolicyError: it failed.
         """
-        handler = self._engine.handlers.get("smtp_server_rcpt_to")
+        handler = self._handlers.get("smtp_server_rcpt_to")
         if handler is None:
             return None
         result = handler.run(None, connection, octets_of(recipient.email))
@@ -197,7 +197,7 @@ class SessionEvents:
         Returns:
             The reply to send; None: the given one. A handler that fails is logged and changes nothing.
         """
-        handler = self._engine.handlers.get(_REWRITE)
+        handler = self._handlers.get(_REWRITE)
         if handler is None:
             return None
         command_octets = None if command is None else octets_of(command)

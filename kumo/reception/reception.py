@@ -9,9 +9,9 @@ queues through ``kumo.reception.interfaces``.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from time import monotonic, time
 from typing import Any
 
 from kumo.errors import PolicyError, Rejection
@@ -96,7 +96,7 @@ class Reception:
             PolicyError: policy failed; nothing is stored.
             SpoolError: it could not be stored; nothing is left of it.
         """
-        limit = time.monotonic() + connection.listener.data_processing_timeout
+        limit = monotonic() + connection.listener.data_processing_timeout
         steps = self._steps(connection, content, limit)
         try:
             wait = next(steps)
@@ -153,7 +153,7 @@ class Reception:
 
     async def _finish(self, steps: Steps[Reply], wait: Wait, limit: float) -> Reply:
         """Drive the steps from their first real wait to the end, each bounded by the one deadline."""
-        deadline = asyncio.get_running_loop().time() + limit - time.monotonic()
+        deadline = asyncio.get_running_loop().time() + limit - monotonic()
         try:
             while True:
                 try:
@@ -223,21 +223,21 @@ class Reception:
     ) -> Steps[list[Message]]:
         """One message a batch, each with its Received field and seen by policy, at once or later."""
         listener = connection.listener
-        date = received_date(time.time()) if listener.trace_headers.received_header else ""
+        date = received_date(time()) if listener.trace_headers.received_header else ""
         body = base.content
         messages = []
         # What nobody shares needs no copy, and the id that policy may have seen already stays.
         is_whole = len(split) == 1
-        begun = time.monotonic()
+        begun = monotonic()
         for recipients in split:
             if not recipients:
                 continue
-            now = time.monotonic()
+            now = monotonic()
             if now > limit:
                 raise TimedOut(Stage.RECEIVE)
             if now - begun > SLICE:
                 yield others_turn(Stage.RECEIVE)
-                begun = time.monotonic()
+                begun = monotonic()
             message = base if is_whole else Message(self._new_id(), base.sender, [], dict(base.meta), body)
             message.recipients = list(recipients)
             if DSN_RCPT in message.meta:
@@ -268,11 +268,11 @@ class Reception:
         """Decide about each message by its sender and first recipient, as policy left them."""
         verdicts = []
         reports = ReportReader()
-        begun = time.monotonic()
+        begun = monotonic()
         for message in messages:
-            if time.monotonic() - begun > SLICE:
+            if monotonic() - begun > SLICE:
                 yield others_turn(Stage.RECEIVE)
-                begun = time.monotonic()
+                begun = monotonic()
             disposition = self._relay_authority.disposition(connection, message.sender, message.recipients[0])
             if disposition is RELAY:
                 verdicts.append(RELAYED)
@@ -298,11 +298,11 @@ class Reception:
         if stored:
             yield Wait(Stage.STORE, self._store.store(stored))
         try:
-            begun = time.monotonic()
+            begun = monotonic()
             for message, queue, verdict in messages:
-                if time.monotonic() - begun > SLICE:
+                if monotonic() - begun > SLICE:
                     yield others_turn(Stage.STORE)
-                    begun = time.monotonic()
+                    begun = monotonic()
                 answer = self._record(connection, message, queue, verdict)
                 if answer is not None:
                     yield Wait(Stage.STORE, answer)

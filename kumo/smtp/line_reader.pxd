@@ -6,6 +6,7 @@ cdef class LineReader:
     cdef public Py_ssize_t _offset
     cdef public bint _swallowing
 
+    cpdef Py_ssize_t held_octets(self)
     cpdef feed(self, bytes octets)
     cpdef next_line(self)
     cpdef bytes take_rest(self)

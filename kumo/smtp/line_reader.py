@@ -43,7 +43,6 @@ class LineReader:
         self._offset = 0
         self._swallowing = False
 
-    @property
     def held_octets(self) -> int:
         """How many octets wait to be read."""
         return len(self._octets) - self._offset

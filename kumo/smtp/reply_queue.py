@@ -117,6 +117,8 @@ class ReplyQueue:
     def take_octets(self) -> bytes:
         """All octets that were not taken yet."""
         octets = self._octets
+        if not octets:
+            return b""
         if len(octets) == 1:
             return octets.pop()
         joined = b"".join(octets)

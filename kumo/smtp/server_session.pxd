@@ -19,6 +19,7 @@ cdef class ServerSession:
 
     cpdef receive_data(self, data, double now, Py_ssize_t start=*, Py_ssize_t end=*)
     cpdef bint is_receiving_content(self)
+    cpdef accept(self, answer=*, now=*)
     cpdef next_event(self)
     cpdef bytes data_to_send(self)
     cdef _advance(self)

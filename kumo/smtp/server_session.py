@@ -176,7 +176,7 @@ class ServerSession:
             start += self._content.receive(data, start, end)
             if start == end:
                 return
-        if lines.held_octets > MAX_HELD_OCTETS:
+        if lines.held_octets() > MAX_HELD_OCTETS:
             raise LocalProtocolError("the shell goes on reading while the session is paused")
         lines.feed(bytes(data[start:end]))
 
@@ -269,9 +269,7 @@ class ServerSession:
 
     # --- verdicts ---------------------------------------------------------------------------------
 
-    def accept(
-        self, answer: Reply | tuple[str, ...] | bool | None = None, *, now: float | None = None
-    ) -> None:
+    def accept(self, answer: Reply | tuple[str, ...] | bool | None = None, now: float | None = None) -> None:
         """Let the event that paused the session take its course.
 
         Args:

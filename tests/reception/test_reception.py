@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
-import types
 from collections.abc import Callable
 from typing import Any
 
@@ -20,8 +18,7 @@ from .conftest import MakeReception, World, settle, transaction
 
 def set_clock(monkeypatch: pytest.MonkeyPatch, monotonic: Callable[[], float]) -> None:
     """Give reception a clock of its own; the event loop keeps the real one."""
-    clock = types.SimpleNamespace(monotonic=monotonic, time=time.time)
-    monkeypatch.setattr("kumo.reception.reception.time", clock)
+    monkeypatch.setattr("kumo.reception.reception.monotonic", monotonic)
 
 
 NO_TRACE = TraceHeaders(received_header=False, supplemental_header=False)

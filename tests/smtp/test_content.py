@@ -127,7 +127,7 @@ def test_content_over_the_limit_is_not_kept_while_it_comes() -> None:
     for _ in range(50):
         pair.send(b"a" * 900)
         kept.append(pair.session._content._buffer is not None)
-        assert pair.session._lines.held_octets == 0
+        assert pair.session._lines.held_octets() == 0
     assert kept == [True] + [False] * 49
 
 

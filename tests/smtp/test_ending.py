@@ -291,7 +291,7 @@ def test_an_ended_session_lets_go_of_its_input(octets: bytes) -> None:
     pair.send(octets)
     assert pair.session.ended
     assert not pair.session.is_reading
-    assert pair.session._lines.held_octets == 0
+    assert pair.session._lines.held_octets() == 0
     assert pair.session.deadline is None
 
 
