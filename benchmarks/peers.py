@@ -53,6 +53,7 @@ class Scenario(NamedTuple):
         reuses: whether a connection takes more than one message.
         clients: processes that share messages and sessions; those of one server that has several ports,
             among them.
+        is_apart: whether each of them has a processor of its own to run on, as far as there are enough.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Scenario(NamedTuple):
     sessions: int = 10
     reuses: bool = True
     clients: int = 1
+    is_apart: bool = False
 
 
 SCENARIOS = (
@@ -135,6 +137,8 @@ COMPARISONS = (
         (
             Scenario("2k-new", 2048, 6000, 20, reuses=False, clients=2),
             Scenario("2k", 2048, 20_000, 20, clients=2),
+            Scenario("2k-new, apart", 2048, 6000, 20, reuses=False, clients=2, is_apart=True),
+            Scenario("2k, apart", 2048, 20_000, 20, clients=2, is_apart=True),
         ),
         is_spread=True,
     ),
@@ -148,9 +152,13 @@ def send(scenario: Scenario, server: Server, messages: int) -> None:
     command += ["-l", str(scenario.size), *(["-d"] if scenario.reuses else [])]
     command += ["-f", "sender@example.com", "-t", "recipient@example.org"]
     ports = itertools.islice(itertools.cycle(server.ports), scenario.clients)
+    processors = itertools.cycle(sorted(os.sched_getaffinity(0)))
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(subprocess.Popen([*command, f"127.0.0.1:{port}"])) for port in ports]
-        for client in clients:
+        clients = []
+        for port in ports:
+            where = ["taskset", "--cpu-list", str(next(processors))] if scenario.is_apart else []
+            client = stack.enter_context(subprocess.Popen([*where, *command, f"127.0.0.1:{port}"]))
+            clients.append(client)
             stack.callback(client.kill)
         for client in clients:
             if client.wait(SEND_TIMEOUT):

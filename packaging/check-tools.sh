@@ -37,6 +37,7 @@ test)
     ;;
 bench)
     need smtp-source postfix "the load of the comparison with other servers"
+    need taskset util-linux "two clients of the comparison stay on a processor each"
     ;;
 instructions)
     need valgrind valgrind "instructions are counted by its callgrind"
