@@ -45,6 +45,14 @@ def store_each(stores: Stores, messages: Sequence[Message]) -> None:
     store(stores, *([message] for message in messages))
 
 
+def moved_without_room(disk: SmallDisk, stores: Stores, root: Path) -> list[Message]:
+    """Store ten messages and try to move them into files, where there is room for six."""
+    store_each(stores, messages := messages_for(10))
+    disk.leave(root, 6 * 3300)
+    assert not stores.engine.tidy()
+    return messages
+
+
 def files_beside(root: Path) -> list[str]:
     """What there is but segments."""
     return [name for name in entry_files(root) if not name.startswith("meta/journal/")]
@@ -192,9 +200,7 @@ def test_one_that_was_set_aside_is_not_taken_back(reopen: Open, tmp_path: Path) 
 def test_it_is_durable_in_the_journal_before_its_files_go(reopen: Open, tmp_path: Path) -> None:
     disk = SmallDisk()
     stores = reopen(files=disk, flush=True)
-    store_each(stores, messages_for(10))
-    disk.leave(tmp_path, 6 * 3300)
-    assert not stores.engine.tidy()
+    moved_without_room(disk, stores, tmp_path)
     disk.calls.clear()
     assert stores.engine.tidy()
     names = ["live" if call.arguments[1:2] == ((LIVE,),) else call.name for call in disk.calls]
@@ -209,9 +215,7 @@ def test_its_files_are_gone_for_good_before_it_changes(reopen: Open, tmp_path: P
     """A power loss that brought them back would bring back an older state with them."""
     disk = SmallDisk()
     stores = reopen(files=disk, flush=True)
-    store_each(stores, messages := messages_for(10))
-    disk.leave(tmp_path, 6 * 3300)
-    assert not stores.engine.tidy()
+    messages = moved_without_room(disk, stores, tmp_path)
     disk.calls.clear()
     assert stores.engine.tidy()
     unlinked = {call.arguments[0]: n for n, call in enumerate(disk.calls) if call.name == "unlink"}
@@ -232,9 +236,7 @@ def test_files_that_stayed_are_gone_for_good_before_their_message_changes(
 ) -> None:
     disk = SmallDisk()
     stores = reopen(files=disk, flush=True)
-    store_each(stores, messages := messages_for(10))
-    disk.leave(tmp_path, 6 * 3300)
-    assert not stores.engine.tidy()
+    messages = moved_without_room(disk, stores, tmp_path)
     stays = stores.meta.path(messages[0].id)
 
     def before(call: Call, _: int) -> None:
@@ -261,9 +263,7 @@ def test_a_sync_of_removals_that_fails_is_said(
 ) -> None:
     disk = SmallDisk()
     stores = reopen(files=disk, flush=True)
-    store_each(stores, messages := messages_for(10))
-    disk.leave(tmp_path, 6 * 3300)
-    assert not stores.engine.tidy()
+    messages = moved_without_room(disk, stores, tmp_path)
     gone: list[str] = []
 
     def before(call: Call, _: int) -> None:
@@ -294,9 +294,7 @@ def test_a_segment_that_failed_on_the_way_back_is_not_written_anew(reopen: Open,
     """The kernel reports a lost write once."""
     disk = SmallDisk()
     stores = reopen(files=disk, flush=True)
-    store_each(stores, messages := messages_for(10))
-    disk.leave(tmp_path, 6 * 3300)
-    assert not stores.engine.tidy()
+    messages = moved_without_room(disk, stores, tmp_path)
 
     def before(call: Call, _: int) -> None:
         if call.name == "sync_file":
@@ -320,10 +318,7 @@ def after_each_fault(tmp_path: Path, *, flush: bool) -> Iterator[tuple[Path, Sto
         root = tmp_path / str(number)
         disk = SmallDisk()
         stores = Stores(root, files=disk, flush=flush)
-        messages = messages_for(10)
-        store_each(stores, messages)
-        disk.leave(root, 6 * 3300)
-        assert not stores.engine.tidy()
+        messages = moved_without_room(disk, stores, root)
         disk.calls.clear()
         disk.before = failing_at(number, errno.EIO)
         stores.engine.tidy()
@@ -370,9 +365,7 @@ def test_files_that_stayed_beside_the_journal_are_no_matter_once_it_has_moved(
 ) -> None:
     disk = SmallDisk()
     stores = reopen(files=disk)
-    store_each(stores, messages := messages_for(10))
-    disk.leave(tmp_path, 6 * 3300)
-    assert not stores.engine.tidy()
+    messages = moved_without_room(disk, stores, tmp_path)
 
     def before(call: Call, _: int) -> None:
         if call.name == "unlink" and call.arguments[0] == stores.meta.path(messages[0].id):
