@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import re
 import select
 import signal
@@ -20,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from kumo.spool import list_spool
+from tests.workers.steering import needs_steering
 
 from .daemon import PATIENCE, STARTED, Kumod, run_kumod
 from .load import RECIPIENTS, Load, whole_contents
@@ -131,10 +131,6 @@ class Workers(Kumod):
     def kept_in(self, number: int) -> int:
         """Messages in a worker's shard."""
         return len(list(list_spool(self.folder / "spool" / "meta" / "workers" / str(number))))
-
-
-def is_steered() -> bool:
-    return tuple(map(int, re.findall(r"\d+", platform.release())[:2])) >= (6, 2)
 
 
 def is_running(pid: int) -> bool:
@@ -289,7 +285,7 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.skipif(not is_steered(), reason="Linux deals by SO_INCOMING_CPU since 6.2")
+@needs_steering
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="takes two processors")
 def test_connections_are_dealt_by_processor(tmp_path: Path) -> None:
     with Workers(tmp_path, KEEP, by_processor=True) as daemon:

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import errno
 import os
-import platform
-import re
 import socket
 import subprocess
 import sys
@@ -13,6 +11,7 @@ import pytest
 
 from kumo.errors import TransportError
 from kumo.workers import HandedSockets, Ports
+from tests.workers.steering import needs_steering
 
 
 @pytest.fixture
@@ -87,11 +86,7 @@ def pinned_clients(address: object, processor: int, count: int) -> int:
     return int(told.stdout)
 
 
-def is_steered() -> bool:
-    return tuple(map(int, re.findall(r"\d+", platform.release())[:2])) >= (6, 2)
-
-
-@pytest.mark.skipif(not is_steered(), reason="Linux deals by SO_INCOMING_CPU since 6.2")
+@needs_steering
 @pytest.mark.parametrize("is_remade", [False, True])
 def test_connections_go_to_the_worker_of_their_processor(is_remade: bool) -> None:
     processors = sorted(os.sched_getaffinity(0))
