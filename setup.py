@@ -44,6 +44,7 @@ COMPILED_PYTHON = (
     "kumo.listener.context",
     "kumo.listener.esmtp_protocol",
     "kumo.listener.flow_control",
+    "kumo.listener.outbox",
     "kumo.listener.session_settings",
     "kumo.listener.timed_connection",
     "kumo.logs.channel",

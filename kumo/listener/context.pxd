@@ -1,5 +1,8 @@
 # Types for the compiled form of context.py; see docs/decisions/0005-compiled-session.md.
 
+from kumo.listener.outbox cimport Outbox
+
+
 cdef class ListenerContext:
     cdef public object _config
     cdef public object _fixed_settings
@@ -15,6 +18,7 @@ cdef class ListenerContext:
     cdef public object metrics
     cdef public object now
     cdef public object on_empty
+    cdef public Outbox outbox
     cdef public object policy
     cdef public object receiver
     cdef public object rejection_log

@@ -21,6 +21,7 @@ from kumo.listener.interfaces import (
     RelayAuthority,
     SessionPolicy,
 )
+from kumo.listener.outbox import Outbox
 from kumo.listener.parameters import EffectiveParameters, matching_blocks, merge
 from kumo.listener.read_buffer import COMMAND_OCTETS, ReadBuffer
 from kumo.listener.relay import RelayCheck
@@ -88,6 +89,7 @@ class ListenerContext:
         "metrics",
         "now",
         "on_empty",
+        "outbox",
         "policy",
         "receiver",
         "rejection_log",
@@ -99,6 +101,7 @@ class ListenerContext:
     def __init__(self, config: EsmtpListener, partners: Partners) -> None:
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time
+        self.outbox = Outbox(self.loop)
         self.policy = partners.policy
         self.receiver = partners.receiver
         self.admission = partners.admission

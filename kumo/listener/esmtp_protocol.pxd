@@ -10,11 +10,15 @@ cdef class EsmtpConnection(ChangingConnection):
     cdef public object _content_since
     cdef public bint _has_ended
     cdef public bint _has_new_greeting
+    cdef public bint _is_due
     cdef public bint _is_storing
     cdef public double _processing_since
     cdef public double _transaction_since
 
     cdef _pump(self, double now)
+    cdef _send_soon(self)
+    cdef _send(self)
+    cpdef send_due(self)
     cdef _note_greeting(self, Session session)
     cdef _processed(self)
     cdef _ask(self, Session session, question, subject)

@@ -60,6 +60,7 @@ class EsmtpConnection(ChangingConnection):
         "_content_since",
         "_has_ended",
         "_has_new_greeting",
+        "_is_due",
         "_is_storing",
         "_processing_since",
         "_transaction_since",
@@ -67,6 +68,8 @@ class EsmtpConnection(ChangingConnection):
 
     def __init__(self, context: ListenerContext, peer: tuple[str, int], local: tuple[str, int]) -> None:
         super().__init__(context, peer, local)
+        # Whether the outbox has it.
+        self._is_due = False
         # The session so far.
         self._is_storing = False
         self._has_ended = False
@@ -109,6 +112,7 @@ class EsmtpConnection(ChangingConnection):
 
     def eof_received(self) -> bool:
         """Answer what came before the peer's end-of-file; only then close."""
+        self._send()
         self._has_eof = True
         session = self._session
         if session is None or self._is_closing:
@@ -140,6 +144,13 @@ class EsmtpConnection(ChangingConnection):
             # A handshake ends by itself when its connection does.
             verdict.cancel()
 
+    # --- called by the outbox ---------------------------------------------------------------------
+
+    def send_due(self) -> None:
+        """Write what the session had to send in this turn of the loop."""
+        self._is_due = False
+        self._send()
+
     # --- called by the server ---------------------------------------------------------------------
 
     def shut_down(self) -> None:
@@ -169,8 +180,8 @@ class EsmtpConnection(ChangingConnection):
 
     def _pump(self, now: float) -> None:
         """Work off what the session has to tell and to send, until it needs input or a verdict."""
-        session, transport = self._session, self._transport
-        if session is None or transport is None:
+        session = self._session
+        if session is None or self._transport is None:
             return
         while True:
             event = session.next_event()
@@ -181,18 +192,41 @@ class EsmtpConnection(ChangingConnection):
             if self._has_new_greeting and kind is not ReplyPending:
                 self._note_greeting(session)
             act(self, session, event)
-        octets = session.data_to_send()
-        if octets:
-            transport.write(octets)
         if self._has_ended:
-            self._close(now)
-        elif session.is_receiving_content():
+            self._send_soon()
+            return
+        if session.has_data_to_send():
+            self._send_soon()
+        if session.is_receiving_content():
             if self._content_since is None:
                 self._content_since = now
                 self._view = self._settings.content_view
         else:
             self._content_since = None
             self._view = self._context.command_view
+
+    def _send_soon(self) -> None:
+        if self._is_due:
+            # Read from twice in a turn: from a peer that does not read its replies are not to gather here.
+            self._send()
+        else:
+            self._is_due = True
+            self._context.outbox.add(self)
+
+    def _send(self) -> None:
+        """Write the replies that the session has, and close if it is over."""
+        session, transport = self._session, self._transport
+        if session is None or transport is None:
+            return
+        octets = session.data_to_send()
+        try:
+            if octets:
+                transport.write(octets)
+            if self._has_ended:
+                self._close(self._context.now())
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong here, the others are still to send
+            self._report(error)
+            transport.abort()
 
     def _opened(self, session: ServerSession, _event: ConnectionOpened) -> None:
         context = self._context
@@ -257,11 +291,14 @@ class EsmtpConnection(ChangingConnection):
         context = self._context
         attempt = AuthenticationAttempt(self._connection, event)
         self._ask(session, lambda _, credentials: attempt.decide(context.policy, credentials), event)
-        # The reply goes first: now, at the end of this turn of the loop, or when the verdict is there.
+        # The reply goes first: at the end of this turn of the loop, or when the verdict is there.
         if self._verdict is None:
+            self._send_soon()
             context.loop.call_soon(attempt.record, context.accounting_log)
         else:
-            self._verdict.add_done_callback(lambda _: attempt.record(context.accounting_log))
+            self._verdict.add_done_callback(
+                lambda _: context.loop.call_soon(attempt.record, context.accounting_log)
+            )
 
     def _tls_requested(self, session: ServerSession, _event: TlsRequested) -> None:
         self._tls = start = TlsStart(self._settings.client_timeout)

@@ -11,6 +11,7 @@ cdef class ReplyQueue:
     cdef public list facts
     cdef public list waiting
 
+    cpdef bint has_octets(self)
     cpdef send(self, Reply reply, command=*, mode=*, transaction=*)
     cpdef pending(self)
     cpdef end(self, str reason)

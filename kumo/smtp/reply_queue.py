@@ -60,7 +60,6 @@ class ReplyQueue:
         self._hostname = hostname
         self._rewrites = rewrites
 
-    @property
     def has_octets(self) -> bool:
         """Whether ``take_octets`` would give any."""
         return bool(self._octets)

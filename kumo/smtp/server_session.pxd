@@ -21,6 +21,7 @@ cdef class ServerSession:
     cpdef bint is_receiving_content(self)
     cpdef accept(self, answer=*, now=*)
     cpdef next_event(self)
+    cpdef bint has_data_to_send(self)
     cpdef bytes data_to_send(self)
     cdef _advance(self)
     cdef _advance_content(self)

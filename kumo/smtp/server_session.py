@@ -138,10 +138,9 @@ class ServerSession:
         """Whether the session is over; the shell closes once it has written ``data_to_send``."""
         return self._out.ended
 
-    @property
     def has_data_to_send(self) -> bool:
         """Whether ``data_to_send`` would give any octets."""
-        return self._out.has_octets
+        return self._out.has_octets()
 
     @property
     def deadline(self) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from kumo.listener.acceptor import FIRST_PAUSE, LONGEST_PAUSE, Acceptor
+from kumo.listener.acceptor import A_TURN, FIRST_PAUSE, LONGEST_PAUSE, Acceptor
 from tests.listener.fakes import PATIENCE, until
 
 ROOT = Path(__file__).parents[2]
@@ -107,6 +108,31 @@ def test_client_that_changed_its_mind_is_no_failure(caplog: pytest.LogCaptureFix
         loop.readers[0]()
         assert loop.timers == []
         assert caplog.messages == []
+
+
+def test_client_that_changed_its_mind_holds_up_nobody() -> None:
+    loop = FakeLoop()
+    accepted: list[socket.socket] = []
+    with listening(errno.ECONNABORTED) as socket_under_test:
+        Acceptor(loop, socket_under_test, lambda found, _peer: accepted.append(found))  # type: ignore[arg-type]
+        with socket.create_connection(socket_under_test.getsockname()):
+            loop.readers[0]()
+    assert len(accepted) == 1
+    accepted[0].close()
+
+
+def test_turn_takes_what_is_there_up_to_a_bound() -> None:
+    loop = FakeLoop()
+    turns: list[int] = []
+    with listening() as socket_under_test, contextlib.ExitStack() as crowd:
+        accepted: list[socket.socket] = []
+        Acceptor(loop, socket_under_test, lambda found, _peer: accepted.append(crowd.enter_context(found)))  # type: ignore[arg-type]
+        for _ in range(A_TURN + 3):
+            crowd.enter_context(socket.create_connection(socket_under_test.getsockname()))
+        for _ in range(3):
+            loop.readers[0]()
+            turns.append(len(accepted))
+    assert turns == [A_TURN, A_TURN + 3, A_TURN + 3]
 
 
 def test_closing_within_a_pause_stays_closed() -> None:

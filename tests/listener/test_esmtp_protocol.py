@@ -6,6 +6,7 @@ import asyncio
 import ssl
 import uuid
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from kumo.config import EsmtpListener
 from kumo.listener.context import ListenerContext, new_session_id
 from kumo.listener.esmtp_protocol import EsmtpProtocol
 from kumo.listener.flow_control import CHECK_INTERVAL
+from kumo.listener.outbox import Outbox
 from kumo.listener.read_buffer import COMMAND_OCTETS, ReadBuffer
 from kumo.listener.timed_connection import LINGER
 from kumo.smtp import Reply
@@ -38,6 +40,16 @@ class Clock:
     def __init__(self) -> None:
         self.now = 1000.0
         self.timers: list[Timer] = []
+        self.soon: list[Callable[[], object]] = []
+
+    def call_soon(self, callback: Callable[..., object], *arguments: Any) -> None:
+        self.soon.append(partial(callback, *arguments))
+
+    def end_turn(self) -> None:
+        """Call what was to be called soon, in order."""
+        soon, self.soon = self.soon, []
+        for callback in soon:
+            callback()
 
     def time(self) -> float:
         return self.now
@@ -65,6 +77,7 @@ class Clock:
             self.now = max(self.now, timer.due)
             self.timers.remove(timer)
             timer.callback()
+            self.end_turn()
         self.now = end
 
 
@@ -130,19 +143,29 @@ class Bench:
         self.context = ListenerContext(config, self.house.partners())
         self.context.loop = self.clock  # type: ignore[assignment]
         self.context.now = self.clock.time
+        self.context.outbox = Outbox(self.clock)  # type: ignore[arg-type]
         self.protocol = EsmtpProtocol(self.context, ("127.0.0.1", 40000), ("127.0.0.1", 25))
         self.context.sessions.add(self.protocol)
 
     def connect(self) -> str:
         self.protocol.connection_made(self.transport)  # type: ignore[arg-type]
-        return self.transport.taken()
+        return self.taken()
 
     def say(self, octets: bytes) -> str:
         """What a read of these octets makes the server write."""
+        self.read(octets)
+        return self.taken()
+
+    def read(self, octets: bytes) -> None:
+        """Read these octets; the turn of the loop goes on."""
         view = self.protocol.get_buffer(-1)
         assert len(octets) <= len(view)
         view[: len(octets)] = octets
         self.protocol.buffer_updated(len(octets))
+
+    def taken(self) -> str:
+        """What was written since the last call, once the turn of the loop is over."""
+        self.clock.end_turn()
         return self.transport.taken()
 
 
@@ -169,7 +192,7 @@ async def test_idle_session_ends_exactly_at_its_limit(bench: Bench) -> None:
     bench.clock.advance(LIMIT - 0.001)
     assert bench.transport.written == b""
     bench.clock.advance(0.001)
-    assert bench.transport.taken() == "421 4.3.2 mx.example.com idle too long\r\n"
+    assert bench.taken() == "421 4.3.2 mx.example.com idle too long\r\n"
     assert bench.transport.ending == "eof"
 
 
@@ -189,11 +212,11 @@ async def test_limit_starts_anew_when_policy_has_answered(bench: Bench) -> None:
     assert bench.transport.ending == ""
     answer.set_result(None)
     await asyncio.sleep(0)
-    assert bench.transport.taken() == "250 OK <>\r\n"
+    assert bench.taken() == "250 OK <>\r\n"
     bench.clock.advance(LIMIT - 0.001)
     assert bench.transport.written == b""
     bench.clock.advance(0.001)
-    assert bench.transport.taken() == "421 4.3.2 mx.example.com idle too long\r\n"
+    assert bench.taken() == "421 4.3.2 mx.example.com idle too long\r\n"
 
 
 async def test_connection_that_is_lost_leaves_no_timer(bench: Bench) -> None:
@@ -212,7 +235,7 @@ async def test_quit_closes_without_lingering(bench: Bench) -> None:
 
 async def test_hanging_up_lingers_for_two_seconds_at_most(bench: Bench) -> None:
     bench.protocol.shut_down()
-    assert bench.transport.taken() == "421 4.3.2 mx.example.com shutting down\r\n"
+    assert bench.taken() == "421 4.3.2 mx.example.com shutting down\r\n"
     assert bench.transport.ending == "eof"
     assert bench.say(b"NOOP\r\n") == ""
     bench.clock.advance(LINGER - 0.001)
@@ -229,6 +252,7 @@ async def test_lingering_on_a_connection_that_was_reset(
 
     monkeypatch.setattr(bench.transport, "write_eof", write_eof)
     bench.protocol.shut_down()
+    bench.clock.end_turn()
     assert bench.transport.ending == "aborted"
 
 
@@ -241,6 +265,7 @@ async def test_peer_that_has_closed_is_not_lingered_for(bench: Bench) -> None:
     bench.house.receiver.answer = Reply(421, "bye")
     bench.say(b"MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\nx\r\n")
     assert bench.protocol.eof_received() is True
+    bench.clock.end_turn()
     assert bench.transport.ending == "closed"
 
 
@@ -311,7 +336,7 @@ async def test_limit_of_the_client_starts_anew_when_writing_resumes(bench: Bench
     bench.clock.advance(LIMIT - 0.001)
     assert bench.transport.written == b""
     bench.clock.advance(0.001 + CHECK_INTERVAL)
-    assert bench.transport.taken() == "421 4.3.2 mx.example.com idle too long\r\n"
+    assert bench.taken() == "421 4.3.2 mx.example.com idle too long\r\n"
 
 
 async def test_one_read_is_kept_while_policy_thinks_and_no_second_one(bench: Bench) -> None:
@@ -323,7 +348,7 @@ async def test_one_read_is_kept_while_policy_thinks_and_no_second_one(bench: Ben
     assert bench.transport.is_stopped()
     answer.set_result(None)
     await asyncio.sleep(0)
-    assert bench.transport.taken() == "250 OK <>\r\n250 the goggles do nothing\r\n"
+    assert bench.taken() == "250 OK <>\r\n250 the goggles do nothing\r\n"
     assert not bench.transport.is_stopped()
 
 
@@ -367,7 +392,7 @@ async def test_large_read_with_a_message_in_it_stops_reading_at_once() -> None:
     assert bench.transport.is_stopped()
     answer.set_result(Reply(250, "OK ids=1"))
     await asyncio.sleep(0)
-    assert bench.transport.taken().startswith("250 OK ids=1\r\n250 the goggles")
+    assert bench.taken().startswith("250 OK ids=1\r\n250 the goggles")
     assert not bench.transport.is_stopped()
 
 
@@ -426,6 +451,53 @@ def test_session_ids_are_version_4_uuids() -> None:
     for one in ids:
         parsed = uuid.UUID(one)
         assert (str(parsed), parsed.version, parsed.variant) == (one, 4, uuid.RFC_4122)
+
+
+# --- the end of a turn of the loop -------------------------------------------------------------------
+
+
+async def test_replies_are_written_at_the_end_of_the_turn(bench: Bench) -> None:
+    bench.read(b"NOOP\r\nMAIL FROM:<a@b.example>\r\n")
+    assert bench.transport.written == b""
+    assert bench.taken() == "250 the goggles do nothing\r\n250 OK <a@b.example>\r\n"
+
+
+async def test_a_second_read_in_a_turn_writes_at_once(bench: Bench) -> None:
+    bench.read(b"NOOP\r\n")
+    bench.read(b"RSET\r\n")
+    assert bench.transport.taken() == "250 the goggles do nothing\r\n250 Reset state\r\n"
+    assert bench.taken() == ""
+
+
+async def test_nothing_is_read_between_the_last_reply_and_the_close(bench: Bench) -> None:
+    bench.read(b"QUIT\r\n")
+    bench.read(b"NOOP\r\n")
+    assert bench.protocol.eof_received() is False
+    assert bench.taken() == "221 So long, and thanks for all the fish!\r\n"
+    assert bench.transport.ending == "closed"
+
+
+async def test_end_of_file_in_the_same_turn_comes_after_the_replies(bench: Bench) -> None:
+    bench.read(b"NOOP\r\n")
+    assert bench.protocol.eof_received() is True
+    assert bench.transport.taken() == "250 the goggles do nothing\r\n"
+
+
+async def test_connection_that_cannot_be_written_to_harms_no_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def write(_octets: bytes) -> None:
+        raise RuntimeError("the handler is closed")
+
+    other = Transport()
+    neighbour = EsmtpProtocol(bench.context, ("127.0.0.1", 40001), ("127.0.0.1", 25))
+    monkeypatch.setattr(bench.transport, "write", write)
+    bench.read(b"NOOP\r\n")
+    neighbour.connection_made(other)  # type: ignore[arg-type]
+    bench.clock.end_turn()
+    assert bench.transport.ending == "aborted"
+    assert other.taken().startswith("220 ")
+    assert caplog.messages == ["127.0.0.1:40000: session fails: the handler is closed"]
 
 
 # --- STARTTLS ----------------------------------------------------------------------------------------

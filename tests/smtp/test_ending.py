@@ -42,10 +42,10 @@ def test_the_banner_waits_for_a_verdict_even_when_the_client_does_not() -> None:
     session.receive_data(b"NOOP\r\n", 0.0)
     assert session.next_event() == ConnectionOpened()
     assert session.next_event() is Wait.PAUSED
-    has_data = [session.has_data_to_send]
+    has_data = [session.has_data_to_send()]
     session.accept()
     assert session.next_event() is Wait.NEED_DATA
-    has_data.append(session.has_data_to_send)
+    has_data.append(session.has_data_to_send())
     assert has_data == [False, True]
     assert session.data_to_send().decode() == "220 mx.example.com KumoMTA\r\n" + GOGGLES
     assert session.data_to_send() == b""
