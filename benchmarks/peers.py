@@ -133,7 +133,7 @@ COMPARISONS = (
     ),
     Comparison(
         "workers",
-        lambda: [kumod_workers(1), kumod_workers(2), kumod_workers(2, by_processor=True), kumod_copies(2)],
+        lambda: [kumod_workers(1), kumod_workers(2), kumod_workers(2, by_chance=True), kumod_copies(2)],
         (
             Scenario("2k-new", 2048, 6000, 20, reuses=False, clients=2),
             Scenario("2k", 2048, 20_000, 20, clients=2),

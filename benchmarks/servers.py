@@ -130,12 +130,17 @@ def kumod(name: str, store: str, *arguments: str, **environment: str) -> Kind:
     return Kind(name, command, {"BENCH_STORE": store, **environment})
 
 
-def kumod_workers(count: int, *, by_processor: bool = False) -> Kind:
-    """``kumod`` that serves one port with some processes."""
-    name = f"kumod, {count} worker{'s' if count > 1 else ''}{', by processor' if by_processor else ''}"
+def kumod_workers(count: int, *, by_chance: bool = False) -> Kind:
+    """``kumod`` that serves one port with some processes.
+
+    Args:
+        count: of them.
+        by_chance: whether connections are never dealt by processor.
+    """
+    name = f"kumod, {count} worker{'s' if count > 1 else ''}{', by chance' if by_chance else ''}"
     arguments = ["--workers", str(count)] if count > 1 else []
-    if by_processor:
-        arguments.append("--by-processor")
+    if by_chance:
+        arguments.append("--no-by-processor")
     # Processes that share a port must be told which.
     return kumod(name, "discard", *arguments, KUMO_SMTP_LISTEN=f"127.0.0.1:{free_port()}")
 

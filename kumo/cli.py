@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.format and not options.validate:
         parser.error("--format is for --validate")
-    if options.by_processor and options.workers == 1:
+    if options.by_processor is not None and options.workers == 1:
         parser.error("--by-processor is for --workers: one process takes all connections")
     try:
         if options.user is not None:
@@ -99,8 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--by-processor",
-        action="store_true",
-        help="with --workers: deal connections to the worker of the processor on which they arrive",
+        action=argparse.BooleanOptionalAction,
+        help="with --workers: deal connections to the worker of the processor on which they arrive, always "
+        "or never (default: while that gives every worker its part)",
     )
     parser.add_argument("--diag-log-dir", metavar="DIR", help="diagnostics go to a file there, not to stderr")
     parser.add_argument(

@@ -253,6 +253,9 @@ class Metrics:
         self.total_connections_denied = _counter(
             "total_connections_denied", "service", "Connections turned away before their banner."
         )
+        self.connections_by_processor = _counter(
+            "connections_by_processor", "processor", "Connections by where they arrived; of workers."
+        )
         self.smtp_server_rejections = _counter(
             "smtp_server_rejections",
             "service",

@@ -26,7 +26,7 @@ from kumo.policy import Declarations, PolicyEngine
 from kumo.server import read_policy, signals_call
 from kumo.service import InheritedSockets, ServiceNotifier
 from kumo.spool import ShardsLock, refuse_beside_single
-from kumo.workers import Assignment, Ports, Share, Supervisor, WorkerProcess, start_worker
+from kumo.workers import Assignment, Dealing, Ports, Share, Supervisor, WorkerProcess, start_worker
 
 _log = logging.getLogger("kumod")
 
@@ -37,7 +37,8 @@ class Parent:
     Args:
         policy: path of the Lua policy.
         count: of workers, at least 2.
-        by_processor: as ``Ports`` takes it.
+        by_processor: whether connections are dealt to the worker of the processor on which they arrive; None:
+            where it suits them.
         inherited: listening sockets that the service manager opened.
         notifier: tells the service manager how it goes.
         diag_format: form of the workers' diagnostics.
@@ -49,7 +50,7 @@ class Parent:
         policy: str,
         count: int,
         *,
-        by_processor: bool = False,
+        by_processor: bool | None = None,
         inherited: InheritedSockets,
         notifier: ServiceNotifier,
         diag_format: str,
@@ -62,7 +63,7 @@ class Parent:
         self._diag_format = diag_format
         self._diag_log_dir = diag_log_dir
         self._metrics = Metrics()
-        self._ports = Ports(count, by_processor=by_processor)
+        self._ports = Ports(count, by_processor=bool(by_processor))
         self._supervisor = Supervisor(
             count,
             self._start_worker,
@@ -71,6 +72,7 @@ class Parent:
             # Workers close theirs; as long as one is open, the kernel goes on taking connections.
             on_stop=self._ports.close,
         )
+        self._dealing = Dealing(self._ports, self._arrivals) if by_processor is None else None
         self._is_stopping = False
         self._clock_sequence = secrets.randbits(CLOCK_SEQUENCE_BITS)
         self._clock_sequences: dict[int, int] = {}
@@ -109,6 +111,9 @@ class Parent:
         self._inherited.close()
         supervising = asyncio.create_task(self._supervisor.run())
         ready = asyncio.create_task(self._supervisor.all_ready.wait())
+        if self._dealing is not None and self._ports.has_several:
+            dealing = asyncio.create_task(self._dealing.run())
+            stack.callback(dealing.cancel)
         try:
             await asyncio.wait({supervising, ready}, return_when=asyncio.FIRST_COMPLETED)
             if ready.done():
@@ -161,6 +166,10 @@ class Parent:
             self._clock_sequence = (self._clock_sequence + 1) % (1 << CLOCK_SEQUENCE_BITS)
         self._clock_sequences[number] = self._clock_sequence
         return self._clock_sequence
+
+    def _arrivals(self) -> dict[int, float]:
+        counted = self._supervisor.counted(self._metrics.connections_by_processor.name)
+        return {int(processor): number for processor, number in counted.items()}
 
     def _status(self) -> str:
         return f"serving, {self._supervisor.session_count} sessions"

@@ -228,6 +228,7 @@ class Server:
             metrics=self.metrics,
             tls=tls,
             read_buffer=ReadBuffer(max(map(largest_read, declarations.listeners), default=1)),
+            counts_processors=not self._share.is_whole,
         )
         for config in declarations.listeners:
             listener = EsmtpServer(config, partners, claim=self._inherited.claim)

@@ -53,6 +53,7 @@ class Partners(NamedTuple):
         metrics: counts.
         tls: makes the contexts of handshakes.
         read_buffer: memory for reads, shared with the other listeners of this process.
+        counts_processors: whether to count on which processors connections arrive.
     """
 
     policy: SessionPolicy
@@ -64,6 +65,7 @@ class Partners(NamedTuple):
     metrics: Metrics
     tls: TlsContexts
     read_buffer: ReadBuffer
+    counts_processors: bool = False
 
 
 class ListenerContext:

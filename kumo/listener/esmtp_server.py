@@ -141,6 +141,9 @@ class EsmtpServer:
             return
         try:
             local = self._local or accepted.getsockname()
+            if self._partners.counts_processors:
+                processor = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_INCOMING_CPU)
+                self._partners.metrics.connections_by_processor[str(processor)] += 1
         except OSError:
             accepted.close()  # reset before we came to it
             return

@@ -8,7 +8,7 @@ short ones 0.53 and 0.52.
 
 Where the kernel is told a processor for each socket (``SO_INCOMING_CPU``), it deals a connection to the
 worker of the processor on which it arrived; the scheduler mostly keeps it there, and then no command wakes
-another processor.
+another processor. ``dealing`` says when it is told.
 
 Sockets outlive their worker: what waits in the backlog is served by the next one of its number, and a port
 below 1024 is bound once, by who may.
@@ -23,21 +23,26 @@ from typing import Any
 
 _BACKLOG = 1024
 
+_NO_PROCESSOR = -1
+"""What a socket has as SO_INCOMING_CPU that was told none."""
+
 
 class Ports:
     """Sockets by worker.
 
     Args:
         count: of workers.
-        by_processor: deal connections to the worker of the processor on which they arrive, as far as there is
-            one; where several share one, among these.
+        by_processor: whether to ``deal`` by processor from the start.
 
     Source: socket(7), SO_INCOMING_CPU; among sockets of one address since Linux 6.2, ignored before.
     """
 
     def __init__(self, count: int, *, by_processor: bool = False) -> None:
         self._numbers = range(1, count + 1)
-        self._processors = sorted(os.sched_getaffinity(0)) if by_processor else []
+        ours = sorted(os.sched_getaffinity(0))
+        self.processors = [ours[(number - 1) % len(ours)] for number in self._numbers]
+        """That of each worker, from the first on."""
+        self._is_by_processor = by_processor
         self._addresses: list[_Address] = []
 
     def add(self, first: socket.socket, *, is_ours: bool) -> None:
@@ -52,7 +57,7 @@ class Ports:
         Raises:
             OSError: the others cannot be made.
         """
-        address = _Address(first, self._processors)
+        address = _Address(first, self.processors, by_processor=self._is_by_processor)
         self._addresses.append(address)
         if is_ours:
             first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -69,6 +74,22 @@ class Ports:
             OSError: some had been closed and cannot be made again.
         """
         return tuple(address.of(number).fileno() for address in self._addresses)
+
+    @property
+    def has_several(self) -> bool:
+        """Whether any address has a socket for each worker, among which the kernel deals."""
+        return any(address.common is None for address in self._addresses)
+
+    def deal(self, *, by_processor: bool) -> None:
+        """Say how connections are dealt from now on.
+
+        Args:
+            by_processor: to the worker of the processor on which they arrive, as far as there is one; where
+                several share one, and otherwise, by chance.
+        """
+        self._is_by_processor = by_processor
+        for address in self._addresses:
+            address.deal(by_processor=by_processor)
 
     def give_way(self, number: int) -> None:
         """Close a worker's sockets until it is started again: its part of the connections goes to the others.
@@ -91,9 +112,10 @@ class Ports:
 class _Address:
     """The sockets of one address."""
 
-    def __init__(self, first: socket.socket, processors: list[int]) -> None:
+    def __init__(self, first: socket.socket, processors: list[int], *, by_processor: bool) -> None:
         self._family = first.family
         self._processors = processors
+        self._is_by_processor = by_processor
         self._name: tuple[Any, ...] = first.getsockname()
         self.common: socket.socket | None = None
         self.by_worker: dict[int, socket.socket] = {}
@@ -106,10 +128,18 @@ class _Address:
         return self.by_worker[number]
 
     def take(self, number: int, listening: socket.socket) -> None:
-        if self._processors:
-            processor = self._processors[(number - 1) % len(self._processors)]
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_INCOMING_CPU, processor)
         self.by_worker[number] = listening
+        if self._is_by_processor:
+            self._tell(number, listening)
+
+    def deal(self, *, by_processor: bool) -> None:
+        self._is_by_processor = by_processor
+        for number, listening in self.by_worker.items():
+            self._tell(number, listening)
+
+    def _tell(self, number: int, listening: socket.socket) -> None:
+        processor = self._processors[number - 1] if self._is_by_processor else _NO_PROCESSOR
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_INCOMING_CPU, processor)
 
     def another(self) -> socket.socket:
         # proto: asyncio switches Nagle's algorithm off only where it reads that one.

@@ -242,6 +242,21 @@ class Supervisor:
                 return worker.status.fault
         return None
 
+    def counted(self, name: str) -> dict[str, float]:
+        """A counter of all workers so far, by the value of its one label, as they last told.
+
+        Args:
+            name: of its family.
+        """
+        totals: dict[str, float] = {}
+        for families in (self._departed, *(worker.counts for worker in self._workers.values())):
+            for family in families:
+                if family.name == name:
+                    for sample in family.samples:
+                        (value,) = sample.labels.values()
+                        totals[value] = totals.get(value, 0) + sample.value
+        return totals
+
     async def families(self) -> list[Family]:
         """The metrics of all workers together; who asks meanwhile gets the same answer.
 

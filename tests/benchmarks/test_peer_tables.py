@@ -12,6 +12,6 @@ def test_a_second_worker_stands_beside_a_second_daemon() -> None:
 
     one, workers = ("kumod, 1 worker", 100.0, 1000.0), ("kumod, 2 workers", 125.0, 1500.0)
     daemons = ("kumod, 2 daemons", 110.0, 1800.0)
-    steered = ("kumod, 2 workers, by processor", 100.0, 1700.0)
-    assert row(one, workers, steered, daemons) == "| 2k | 1.50 | 1.70 | 1.80 | 1.60 | 2 | 1.82 |"
+    by_chance = ("kumod, 2 workers, by chance", 200.0, 1100.0)
+    assert row(one, workers, by_chance, daemons) == "| 2k | 1.50 | 1.10 | 1.80 | 1.60 | 1 | 1.82 |"
     assert row(one, workers) == "| 2k | 1.50 | - | - | 1.60 | - | - |"

@@ -81,7 +81,7 @@ class Workers(Kumod):
         environment: dict[str, str] | None = None,
         prefix: Sequence[str] = (),
         user: str | None = None,
-        by_processor: bool = False,
+        by_processor: bool | None = None,
         descriptors: Sequence[int] = (),
     ) -> None:
         super().__init__(folder, policy, environment=environment, prefix=prefix, descriptors=descriptors)
@@ -91,7 +91,8 @@ class Workers(Kumod):
 
     def start(self) -> None:
         user = () if self.user is None else ("--user", self.user)
-        steered = ("--by-processor",) if self.by_processor else ()
+        choices = {None: (), True: ("--by-processor",), False: ("--no-by-processor",)}
+        steered = choices[self.by_processor]
         self.arguments = ("--workers", str(self.count), *steered, *user)
         super().start()
 
@@ -271,8 +272,9 @@ def test_a_number_of_workers_that_is_none_is_wrong_usage(tmp_path: Path, count: 
     assert "is no number from 1 to 64" in done.stderr
 
 
-def test_to_deal_by_processor_is_for_several(tmp_path: Path) -> None:
-    done = run_kumod("--by-processor", cwd=tmp_path)
+@pytest.mark.parametrize("option", ["--by-processor", "--no-by-processor"])
+def test_to_deal_by_processor_is_for_several(tmp_path: Path, option: str) -> None:
+    done = run_kumod(option, cwd=tmp_path)
     assert done.returncode == 2
     assert "--by-processor is for --workers" in done.stderr
 
@@ -280,9 +282,22 @@ def test_to_deal_by_processor_is_for_several(tmp_path: Path) -> None:
 HOLD = """
 import os, socket, sys
 os.sched_setaffinity(0, {int(sys.argv[1])})
-held = [socket.create_connection(("127.0.0.1", int(sys.argv[2]))) for _ in range(12)]
+held = [socket.create_connection(("127.0.0.1", int(sys.argv[2]))) for _ in range(int(sys.argv[3]))]
+print("connected", flush=True)
 sys.stdin.read()
 """
+
+
+@contextlib.contextmanager
+def held_from(processor: int, count: int, daemon: Workers) -> Iterator[None]:
+    """Connections from one processor, until left; all are accepted, not yet all counted."""
+    program = [sys.executable, "-c", HOLD, str(processor), str(daemon.port), str(count)]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        assert client.stdout.readline() == b"connected\n"
+        yield
+        client.stdin.close()
 
 
 @needs_steering
@@ -292,11 +307,27 @@ def test_connections_are_dealt_by_processor(tmp_path: Path) -> None:
         for number, processor in enumerate(sorted(os.sched_getaffinity(0))[:2], 1):
             worker = daemon.pids()[number]
             before = len(sockets_of(worker))
-            program = [sys.executable, "-c", HOLD, str(processor), str(daemon.port)]
-            with subprocess.Popen(program, stdin=subprocess.PIPE) as client:
+            with held_from(processor, 12, daemon):
                 wait_for(lambda pid=worker, had=before: len(sockets_of(pid)) == had + 12, daemon)  # type: ignore[misc]
-                assert client.stdin is not None
-                client.stdin.close()
+
+
+@needs_steering
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="takes two processors")
+def test_how_connections_are_dealt_follows_where_they_arrive(tmp_path: Path) -> None:
+    first, second = sorted(os.sched_getaffinity(0))[:2]
+    with Workers(tmp_path, KEEP) as daemon:
+        with held_from(first, 40, daemon), held_from(second, 40, daemon):
+            daemon.wait_for_line("connections are dealt by processor")
+        counted = daemon.metrics()
+        assert counted[f'connections_by_processor{{processor="{first}"}}'] >= 40
+        assert counted[f'connections_by_processor{{processor="{second}"}}'] >= 40
+        wait_for(lambda: daemon.metrics()['connection_count{service="esmtp_listener"}'] == 0, daemon)
+        worker = daemon.pids()[2]
+        before = len(sockets_of(worker))
+        with held_from(second, 12, daemon):
+            wait_for(lambda: len(sockets_of(worker)) == before + 12, daemon)
+        with held_from(first, 300, daemon):
+            daemon.wait_for_line("connections are dealt by chance")
 
 
 # --- workers that end -----------------------------------------------------------------------------

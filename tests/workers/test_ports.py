@@ -103,6 +103,36 @@ def test_connections_go_to_the_worker_of_their_processor(is_remade: bool) -> Non
     ports.close()
 
 
+@needs_steering
+def test_dealing_may_change_and_holds_for_sockets_made_later() -> None:
+    processors = sorted(os.sched_getaffinity(0))
+    ports = Ports(len(processors))
+    first = listening()
+    address = first.getsockname()
+    ports.add(first, is_ours=True)
+    assert ports.has_several
+    ports.deal(by_processor=True)
+    ports.give_way(1)
+    ports.of(1)
+    for number, processor in enumerate(processors, 1):
+        pinned_clients(address, processor, 20)
+        assert accepted(ports.of(number)[0]) == 20
+    ports.deal(by_processor=False)
+    pinned_clients(address, processors[0], 64)
+    assert min(accepted(ports.of(number)[0]) for number in range(1, len(processors) + 1)) > 0
+    ports.close()
+
+
+def test_addresses_added_later_are_dealt_alike() -> None:
+    ports = Ports(1)
+    ports.deal(by_processor=True)
+    ports.add(listening(), is_ours=True)
+    with socket.socket(fileno=os.dup(ports.of(1)[0])) as duplicate:
+        told = duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_INCOMING_CPU)
+    assert told == min(os.sched_getaffinity(0))
+    ports.close()
+
+
 def test_more_workers_than_processors_share_them() -> None:
     count = len(os.sched_getaffinity(0)) + 1
     ports = Ports(count, by_processor=True)
@@ -145,6 +175,7 @@ def test_who_gives_way_gets_no_connection_until_it_is_back(ports: Ports) -> None
 def test_a_socket_of_the_manager_is_for_all(ports: Ports) -> None:
     first = listening()
     ports.add(first, is_ours=False)
+    assert not ports.has_several
     ports.give_way(1)
     assert ports.of(1) == ports.of(2) == ports.of(3) == (first.fileno(),)
     ports.close()

@@ -332,6 +332,19 @@ async def test_the_fault_of_one_is_the_daemons(stage: Stage) -> None:
     assert stage.supervisor.liveness() == "load shedding"
 
 
+async def test_a_counter_is_had_without_asking_the_workers(stage: Stage) -> None:
+    first, second = await serving(stage)
+    assert stage.supervisor.counted("total_messages_received") == {}
+    first.counted, second.counted = 5, 7
+    for worker in (first, second):
+        worker.tell_counts()
+    assert stage.supervisor.counted("total_messages_received") == {"x": 12}
+    first.end(0)
+    await stage.next()
+    assert stage.supervisor.counted("total_messages_received") == {"x": 12}
+    assert stage.supervisor.counted("another") == {}
+
+
 async def test_what_a_dead_worker_counted_stays(stage: Stage) -> None:
     """Also what nobody has asked it for."""
 
