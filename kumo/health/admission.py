@@ -62,7 +62,7 @@ class Admission:
         return "storage is too full" if self._disk.is_full else None
 
     def _is_memory_short(self) -> bool:
-        return self._memory is not None and self._memory.headroom == 0
+        return self._memory is not None and self._memory.is_short
 
 
 def _no_fault() -> str | None:

@@ -42,7 +42,7 @@ class MemoryMonitor:
         release: gives unused memory back; called in that thread at each look that finds none left.
     """
 
-    __slots__ = ("_failed", "_last", "_looking", "_release", "_sample", "over_limit_count")
+    __slots__ = ("_failed", "_last", "_looking", "_release", "_sample", "is_short", "over_limit_count")
 
     def __init__(
         self,
@@ -56,6 +56,8 @@ class MemoryMonitor:
         self._last: MemorySample | None = None
         self._failed = False
         self._looking = PeriodicLook(self.look, interval, "kumod-memory-monitor")
+        self.is_short = False
+        """Whether the last look found no ``headroom``: a property would cost each new session a call."""
         self.over_limit_count = 0
         """How often usage rose to the soft limit."""
 
@@ -86,9 +88,9 @@ class MemoryMonitor:
             self._failed = True
             return
         self._failed = False
-        was_short = self.headroom == 0
+        was_short = self.is_short
         self._last = found
-        is_short = self.headroom == 0
+        self.is_short = is_short = self.headroom == 0
         if is_short != was_short:
             self._note_change(found, is_short=is_short)
         if is_short:

@@ -40,6 +40,11 @@ _MOST_SETTINGS = 1024
 """Sets of parameters that are kept; a configuration with more of them works some out anew."""
 
 
+# RFC 9562 §5.4: four bits of version and two of variant.
+_NO_VERSION = ~(0b1111 << 76 | 0b11 << 62)
+_VERSION_4 = 4 << 76 | 0b10 << 62
+
+
 class Partners(NamedTuple):
     """Whom a listener asks and tells.
 
@@ -204,11 +209,11 @@ def own_hostname() -> str:
 
 
 def new_session_id() -> str:
-    """A dashed version 4 UUID, at a fifth of the price of ``str(uuid.uuid4())``.
+    """A dashed version 4 UUID, at a small part of the price of ``str(uuid.uuid4())``.
 
     It tells sessions apart in logs and guards nothing, so that nobody gains by guessing it; the generator is
     seeded by the system, and again in a process that is forked.
     """
-    digits = f"{getrandbits(128):032x}"
-    variant = "89ab"[int(digits[16], 16) & 3]  # RFC 9562 §4.1
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+    number = getrandbits(128) & _NO_VERSION | _VERSION_4
+    digits = number.to_bytes(16, "big").hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
