@@ -1,6 +1,6 @@
 """What ``make profiled`` runs while the compiled modules of ``kumo`` note which of their code is used.
 
-``python -m benchmarks.training``. Sessions of every usual kind, one after another, with each fate that
+``python -m benchmarks.training``. Sessions of every usual kind, some at a time, with each fate that
 ``bench.lua`` has for a message. What is not run here still works afterwards, but is compiled to be small
 instead of fast: a path that many messages take belongs here.
 """
@@ -11,11 +11,16 @@ import smtplib
 import socket
 import ssl
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from benchmarks.servers import Kind, kumod, started
 
 TIMEOUT = 30.0
 """Seconds that one reply may take."""
+
+AT_A_TIME = 8
+"""Sessions; one that is alone is served in a way of its own."""
 
 LINE = b"The quick brown fox jumps over the lazy dog; what is not used is small.\r\n"
 
@@ -123,10 +128,10 @@ SESSIONS: tuple[tuple[Callable[[int, int], None], int], ...] = (
 
 def run(kind: Kind) -> int:
     """All sessions with one server; how many they were."""
-    with started(kind) as server:
+    with started(kind) as server, ThreadPoolExecutor(AT_A_TIME) as clients:
         for session, count in SESSIONS:
-            for number in range(count):
-                session(server.port, number)
+            # Whatever one of them raised comes out here.
+            list(clients.map(partial(session, server.port), range(count)))
     return sum(count for _, count in SESSIONS)
 
 

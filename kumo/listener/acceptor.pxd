@@ -6,3 +6,4 @@ cdef class Acceptor:
     cdef public object _on_connection
     cdef public double _pause
     cdef public object _retry
+    cdef public object _waiting

@@ -206,12 +206,14 @@ class EsmtpConnection(ChangingConnection):
             self._view = self._context.command_view
 
     def _send_soon(self) -> None:
-        if self._is_due:
+        context = self._context
+        if self._is_due or len(context.sessions) == 1:
             # Read from twice in a turn: from a peer that does not read its replies are not to gather here.
+            # And who is alone shares the turn with nobody.
             self._send()
         else:
             self._is_due = True
-            self._context.outbox.add(self)
+            context.outbox.add(self)
 
     def _send(self) -> None:
         """Write the replies that the session has, and close if it is over."""

@@ -145,7 +145,9 @@ class Bench:
         self.context.now = self.clock.time
         self.context.outbox = Outbox(self.clock)  # type: ignore[arg-type]
         self.protocol = EsmtpProtocol(self.context, ("127.0.0.1", 40000), ("127.0.0.1", 25))
-        self.context.sessions.add(self.protocol)
+        self.neighbour = EsmtpProtocol(self.context, ("127.0.0.1", 40001), ("127.0.0.1", 25))
+        """Another connection: one that is alone does not wait for the end of a turn."""
+        self.context.sessions |= {self.protocol, self.neighbour}
 
     def connect(self) -> str:
         self.protocol.connection_made(self.transport)  # type: ignore[arg-type]
@@ -222,7 +224,7 @@ async def test_limit_starts_anew_when_policy_has_answered(bench: Bench) -> None:
 async def test_connection_that_is_lost_leaves_no_timer(bench: Bench) -> None:
     bench.protocol.connection_lost(None)
     assert bench.clock.armed == []
-    assert bench.context.sessions == set()
+    assert bench.context.sessions == {bench.neighbour}
 
 
 # --- closing -----------------------------------------------------------------------------------------
@@ -462,6 +464,13 @@ async def test_replies_are_written_at_the_end_of_the_turn(bench: Bench) -> None:
     assert bench.taken() == "250 the goggles do nothing\r\n250 OK <a@b.example>\r\n"
 
 
+async def test_who_is_alone_does_not_wait_for_the_end_of_the_turn(bench: Bench) -> None:
+    bench.context.forget(bench.neighbour)
+    bench.read(b"NOOP\r\n")
+    assert bench.transport.written == b"250 the goggles do nothing\r\n"
+    assert bench.taken() == "250 the goggles do nothing\r\n"
+
+
 async def test_a_second_read_in_a_turn_writes_at_once(bench: Bench) -> None:
     bench.read(b"NOOP\r\n")
     bench.read(b"RSET\r\n")
@@ -490,10 +499,9 @@ async def test_connection_that_cannot_be_written_to_harms_no_other(
         raise RuntimeError("the handler is closed")
 
     other = Transport()
-    neighbour = EsmtpProtocol(bench.context, ("127.0.0.1", 40001), ("127.0.0.1", 25))
     monkeypatch.setattr(bench.transport, "write", write)
     bench.read(b"NOOP\r\n")
-    neighbour.connection_made(other)  # type: ignore[arg-type]
+    bench.neighbour.connection_made(other)  # type: ignore[arg-type]
     bench.clock.end_turn()
     assert bench.transport.ending == "aborted"
     assert other.taken().startswith("220 ")
