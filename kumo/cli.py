@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         "--by-processor",
         action=argparse.BooleanOptionalAction,
         help="with --workers: deal connections to the worker of the processor on which they arrive, always "
-        "or never (default: while that gives every worker its part)",
+        "or never (default: while they arrive evenly)",
     )
     parser.add_argument("--diag-log-dir", metavar="DIR", help="diagnostics go to a file there, not to stderr")
     parser.add_argument(

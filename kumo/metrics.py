@@ -254,7 +254,7 @@ class Metrics:
             "total_connections_denied", "service", "Connections turned away before their banner."
         )
         self.connections_by_processor = _counter(
-            "connections_by_processor", "processor", "Connections by where they arrived; of workers."
+            "connections_by_processor", "arrival", "Connections of workers by listener and processor."
         )
         self.smtp_server_rejections = _counter(
             "smtp_server_rejections",

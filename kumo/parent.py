@@ -111,7 +111,7 @@ class Parent:
         self._inherited.close()
         supervising = asyncio.create_task(self._supervisor.run())
         ready = asyncio.create_task(self._supervisor.all_ready.wait())
-        if self._dealing is not None and self._ports.has_several:
+        if self._dealing is not None:
             dealing = asyncio.create_task(self._dealing.run())
             stack.callback(dealing.cancel)
         try:
@@ -167,9 +167,12 @@ class Parent:
         self._clock_sequences[number] = self._clock_sequence
         return self._clock_sequence
 
-    def _arrivals(self) -> dict[int, float]:
-        counted = self._supervisor.counted(self._metrics.connections_by_processor.name)
-        return {int(processor): number for processor, number in counted.items()}
+    def _arrivals(self) -> dict[str, dict[int, float]]:
+        totals: dict[str, dict[int, float]] = {}
+        for arrival, number in self._supervisor.counted(self._metrics.connections_by_processor.name).items():
+            address, _, processor = arrival.rpartition("/")
+            totals.setdefault(address, {})[int(processor)] = number
+        return totals
 
     def _status(self) -> str:
         return f"serving, {self._supervisor.session_count} sessions"

@@ -220,8 +220,8 @@ class EsmtpConnection(ChangingConnection):
         session, transport = self._session, self._transport
         if session is None or transport is None:
             return
-        octets = session.data_to_send()
         try:
+            octets = session.data_to_send()
             if octets:
                 transport.write(octets)
             if self._has_ended:

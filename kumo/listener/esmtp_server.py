@@ -54,6 +54,7 @@ class EsmtpServer:
         self._local: tuple[str, int] | None = None
         self._too_many = b""
         self._addresses: tuple[str, ...] = ()
+        self._bound = ""
         self._preloading: asyncio.Task[None] | None = None
 
     @property
@@ -82,6 +83,7 @@ class EsmtpServer:
         # A wildcard's connections have to be asked one by one where they arrived.
         self._local = None if ip in {"0.0.0.0", "::"} else (ip, port)
         self._addresses = (print_socket_address(plain_ip(ip), port),)
+        self._bound = print_socket_address(ip, port)
         self._acceptor = Acceptor(context.loop, ListeningSocket(listening), self._admit)
         for address in self._addresses:
             _logger.info("smtp listener on %s", address)
@@ -118,6 +120,8 @@ class EsmtpServer:
         """Stop accepting and drop all connections at once. Idempotent."""
         self.stop_accepting()
         if self._context is not None:
+            # What was decided in this turn of the loop is told: a message may have been stored in it.
+            self._context.outbox.flush()
             for session in tuple(self._context.sessions):
                 session.abort()
 
@@ -136,20 +140,25 @@ class EsmtpServer:
 
     def _admit(self, accepted: socket.socket, peer: tuple[Any, ...]) -> None:
         context = self._context
+        if self._partners.counts_processors:
+            self._count_processor(accepted)
         if context is None or len(context.sessions) >= self._config.max_connections:
             self._turn_away(accepted)
             return
         try:
             local = self._local or accepted.getsockname()
-            if self._partners.counts_processors:
-                processor = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_INCOMING_CPU)
-                self._partners.metrics.connections_by_processor[str(processor)] += 1
         except OSError:
             accepted.close()  # reset before we came to it
             return
         session = EsmtpProtocol(context, peer[:2], local[:2])
         context.sessions.add(session)
         self._connect(session, accepted, context.loop.connect_accepted_socket(lambda: session, accepted))
+
+    def _count_processor(self, accepted: socket.socket) -> None:
+        # Those that are turned away count as well: they would not be, if others had got them.
+        with contextlib.suppress(OSError):
+            processor = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_INCOMING_CPU)
+            self._partners.metrics.connections_by_processor[f"{self._bound}/{processor}"] += 1
 
     def _connect(
         self,

@@ -18,13 +18,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
+import re
 import socket
 from typing import Any
+
+from kumo.message import print_socket_address
 
 _BACKLOG = 1024
 
 _NO_PROCESSOR = -1
 """What a socket has as SO_INCOMING_CPU that was told none."""
+
+
+def can_deal_by_processor() -> bool:
+    """Whether this kernel goes by ``SO_INCOMING_CPU`` among the sockets of an address. Source: socket(7)."""
+    return tuple(map(int, re.findall(r"\d+", platform.release())[:2])) >= (6, 2)
 
 
 class Ports:
@@ -76,20 +85,24 @@ class Ports:
         return tuple(address.of(number).fileno() for address in self._addresses)
 
     @property
-    def has_several(self) -> bool:
-        """Whether any address has a socket for each worker, among which the kernel deals."""
-        return any(address.common is None for address in self._addresses)
+    def addresses(self) -> tuple[str, ...]:
+        """Those with a socket for each worker, among which the kernel deals, as ``IP:port``."""
+        return tuple(address.name for address in self._addresses if address.common is None)
 
-    def deal(self, *, by_processor: bool) -> None:
-        """Say how connections are dealt from now on.
+    def deal(self, name: str, *, by_processor: bool) -> None:
+        """Say how connections to an address are dealt from now on.
 
         Args:
-            by_processor: to the worker of the processor on which they arrive, as far as there is one; where
-                several share one, and otherwise, by chance.
+            name: one of ``addresses``.
+            by_processor: to the worker of the processor on which they arrive, as far as there is one;
+                otherwise by chance.
+
+        Raises:
+            OSError: the kernel refused; by chance holds again.
         """
-        self._is_by_processor = by_processor
         for address in self._addresses:
-            address.deal(by_processor=by_processor)
+            if address.name == name:
+                address.deal(by_processor=by_processor)
 
     def give_way(self, number: int) -> None:
         """Close a worker's sockets until it is started again: its part of the connections goes to the others.
@@ -116,7 +129,8 @@ class _Address:
         self._family = first.family
         self._processors = processors
         self._is_by_processor = by_processor
-        self._name: tuple[Any, ...] = first.getsockname()
+        self._bound: tuple[Any, ...] = first.getsockname()
+        self.name = print_socket_address(*self._bound[:2])
         self.common: socket.socket | None = None
         self.by_worker: dict[int, socket.socket] = {}
 
@@ -134,8 +148,15 @@ class _Address:
 
     def deal(self, *, by_processor: bool) -> None:
         self._is_by_processor = by_processor
-        for number, listening in self.by_worker.items():
-            self._tell(number, listening)
+        try:
+            for number, listening in self.by_worker.items():
+                self._tell(number, listening)
+        except OSError:
+            # Told to some only, it would starve the others.
+            self._is_by_processor = False
+            for number, listening in self.by_worker.items():
+                self._tell(number, listening)
+            raise
 
     def _tell(self, number: int, listening: socket.socket) -> None:
         processor = self._processors[number - 1] if self._is_by_processor else _NO_PROCESSOR
@@ -150,7 +171,7 @@ class _Address:
             if self._family == socket.AF_INET6:
                 made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             made.setblocking(False)
-            made.bind(self._name)
+            made.bind(self._bound)
             made.listen(_BACKLOG)
             undo.pop_all()
         return made

@@ -319,8 +319,8 @@ def test_how_connections_are_dealt_follows_where_they_arrive(tmp_path: Path) -> 
         with held_from(first, 40, daemon), held_from(second, 40, daemon):
             daemon.wait_for_line("connections are dealt by processor")
         counted = daemon.metrics()
-        assert counted[f'connections_by_processor{{processor="{first}"}}'] >= 40
-        assert counted[f'connections_by_processor{{processor="{second}"}}'] >= 40
+        assert counted[f'connections_by_processor{{arrival="127.0.0.1:{daemon.port}/{first}"}}'] >= 40
+        assert counted[f'connections_by_processor{{arrival="127.0.0.1:{daemon.port}/{second}"}}'] >= 40
         wait_for(lambda: daemon.metrics()['connection_count{service="esmtp_listener"}'] == 0, daemon)
         worker = daemon.pids()[2]
         before = len(sockets_of(worker))

@@ -305,6 +305,7 @@ class House:
     metrics: Metrics = field(default_factory=Metrics)
     read_buffer: ReadBuffer = field(default_factory=ReadBuffer)
     tls: TlsContexts = field(default_factory=lambda: TlsContexts(load_key))
+    counts_processors: bool = False
     servers: list[EsmtpServer] = field(default_factory=list)
     clients: list[Client] = field(default_factory=list)
 
@@ -320,6 +321,7 @@ class House:
             metrics=self.metrics,
             tls=self.tls,
             read_buffer=self.read_buffer,
+            counts_processors=self.counts_processors,
         )
 
     def make(self, **parameters: Any) -> EsmtpServer:

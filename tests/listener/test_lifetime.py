@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import tracemalloc
@@ -12,6 +13,7 @@ import pytest
 from kumo.config import EsmtpListener
 from kumo.errors import LocalProtocolError, TransportError
 from kumo.listener import EsmtpServer
+from kumo.listener.accepted_socket import AcceptedSocket
 from kumo.smtp import Reply
 from tests.listener.fakes import PATIENCE, Client, Gate, House, until
 
@@ -332,6 +334,42 @@ async def test_connections_over_the_limit_are_told_and_closed(house: House) -> N
     await first.say("QUIT")
     await until(lambda: server.session_count == 1)
     await house.greeted(server)
+
+
+async def test_all_connections_are_counted_where_they_arrive(house: House) -> None:
+    house.counts_processors = True
+    server = await house.start(max_connections=1)
+    await house.greeted(server)
+    surplus = await house.connect(server)
+    assert (await surplus.rest()).startswith(b"421 ")
+    counted = house.metrics.connections_by_processor
+    assert sum(counted.values()) == 2
+    assert {name.rpartition("/")[0] for name in counted} == {server.addresses[0]}
+
+
+async def test_connection_of_unknown_processor_is_served(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def getsockopt(*_: object) -> int:
+        raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+
+    house.counts_processors = True
+    monkeypatch.setattr(AcceptedSocket, "getsockopt", getsockopt)
+    await house.greeted(await house.start())
+    assert house.metrics.connections_by_processor == {}
+
+
+async def test_close_tells_what_was_decided_in_the_same_turn(house: House) -> None:
+    loop = asyncio.get_running_loop()
+    decision: asyncio.Future[None] = loop.create_future()
+    house.policy.answers["mail_from"] = lambda *_: decision
+    server = await house.start()
+    client, _ = await house.greeted(server), await house.greeted(server)
+    client.send(b"MAIL FROM:<>\r\n")
+    await until(lambda: "mail_from" in house.policy.names())
+    decision.set_result(None)
+    loop.call_soon(server.close)
+    assert await client.rest() == b"250 OK <>\r\n"
 
 
 async def test_surplus_client_that_speaks_first_still_hears_why(house: House) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import platform
-import re
-
 import pytest
 
-_RELEASE = tuple(map(int, re.findall(r"\d+", platform.release())[:2]))
+from kumo.workers.ports import can_deal_by_processor
 
-needs_steering = pytest.mark.skipif(_RELEASE < (6, 2), reason="Linux deals by SO_INCOMING_CPU since 6.2")
+needs_steering = pytest.mark.skipif(
+    not can_deal_by_processor(), reason="Linux deals by SO_INCOMING_CPU since 6.2"
+)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from kumo.workers import Dealing
+from kumo.workers import Dealing, dealing
+from tests.listener.fakes import until
+
+HERE, THERE = "127.0.0.1:25", "127.0.0.1:587"
 
 
 class FakePorts:
-    """Two workers or more, each with its processor; remembers how it was to deal."""
+    """Workers, each with its processor, and two addresses; remembers how they were to deal."""
 
     def __init__(self, *processors: int) -> None:
         self.processors = list(processors)
-        self.told: list[bool] = []
+        self.addresses: tuple[str, ...] = (HERE, THERE)
+        self.told: list[tuple[str, bool]] = []
+        self.refuses = False
 
-    def deal(self, *, by_processor: bool) -> None:
-        self.told.append(by_processor)
+    def deal(self, name: str, *, by_processor: bool) -> None:
+        if self.refuses:
+            raise OSError("not here")
+        self.told.append((name, by_processor))
 
 
 class Watch:
@@ -23,16 +32,17 @@ class Watch:
 
     def __init__(self, *processors: int) -> None:
         self.ports = FakePorts(*processors)
-        self.totals: dict[int, float] = {}
+        self.totals: dict[str, dict[int, float]] = {}
         self.dealing = Dealing(self.ports, lambda: self.totals)  # type: ignore[arg-type]
 
-    def arrive(self, **numbers: int) -> list[bool]:
-        """So many on ``cpu0``, ``cpu1``, ...; what the ports were told so far."""
+    def arrive(self, address: str = HERE, **numbers: int) -> list[bool]:
+        """So many on ``cpu0``, ``cpu1``, ...; what was said of the address so far."""
+        totals = self.totals.setdefault(address, {})
         for name, number in numbers.items():
             processor = int(name.removeprefix("cpu"))
-            self.totals[processor] = self.totals.get(processor, 0) + number
+            totals[processor] = totals.get(processor, 0) + number
         self.dealing.look()
-        return self.ports.told
+        return [by_processor for name, by_processor in self.ports.told if name == address]
 
 
 @pytest.fixture
@@ -81,10 +91,15 @@ def test_processors_without_worker_are_everybodys(two: Watch) -> None:
     assert Watch(0, 1).arrive(cpu0=60, cpu3=40) == []
 
 
-def test_workers_of_one_processor_share_what_arrives_there() -> None:
-    three = Watch(0, 1, 0)
-    assert three.arrive(cpu0=60, cpu1=40) == [True]
-    assert three.arrive(cpu0=0, cpu1=900) == [True, False]
+def test_each_address_is_dealt_as_suits_it(two: Watch) -> None:
+    assert two.arrive(HERE, cpu0=50, cpu1=50) == [True]
+    assert two.arrive(THERE, cpu0=100_000) == []
+    assert two.arrive(HERE, cpu0=100_000, cpu1=100_000) == [True]
+
+
+def test_addresses_that_are_closed_are_left_alone(two: Watch) -> None:
+    two.ports.addresses = ()
+    assert two.arrive(cpu0=50, cpu1=50) == []
 
 
 def test_log_says_how_and_why(two: Watch, caplog: pytest.LogCaptureFixture) -> None:
@@ -92,6 +107,34 @@ def test_log_says_how_and_why(two: Watch, caplog: pytest.LogCaptureFixture) -> N
     two.arrive(cpu0=24, cpu1=16)
     two.arrive(cpu0=1_000_000)
     assert caplog.messages == [
-        "connections are dealt by processor: no worker gets more than 60% of them",
-        "connections are dealt by chance: one worker would get 100% of them",
+        f"{HERE}: connections are dealt by processor; by processor the busiest worker gets 60%",
+        f"{HERE}: connections are dealt by chance; by processor the busiest worker gets 100%",
     ]
+
+
+async def test_a_kernel_that_refuses_is_told_again(
+    two: Watch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(dealing, "INTERVAL", 0)
+    monkeypatch.setattr(dealing, "can_deal_by_processor", lambda: True)
+    two.totals = {HERE: {0: 20, 1: 20}}
+    two.ports.refuses = True
+    running = asyncio.create_task(two.dealing.run())
+    await until(lambda: bool(caplog.messages))
+    two.ports.refuses = False
+    await until(lambda: bool(two.ports.told))
+    running.cancel()
+    assert set(caplog.messages) == {"how connections are dealt stays as it is"}
+    assert two.ports.told == [(HERE, True)]
+
+
+@pytest.mark.parametrize(("processors", "can"), [((0, 1, 0), True), ((0, 1), False)])
+async def test_where_it_cannot_be_even_nobody_looks(
+    monkeypatch: pytest.MonkeyPatch, processors: tuple[int, ...], can: bool
+) -> None:
+    monkeypatch.setattr(dealing, "INTERVAL", 0)
+    monkeypatch.setattr(dealing, "can_deal_by_processor", lambda: can)
+    watch = Watch(*processors)
+    async with asyncio.timeout(10):
+        await watch.dealing.run()
+    assert watch.ports.told == []

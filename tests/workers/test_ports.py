@@ -35,6 +35,12 @@ def bound_to(descriptor: int) -> object:
         return duplicate.getsockname()
 
 
+def processor_of(descriptor: int) -> int:
+    """The processor that a socket was told, or -1."""
+    with socket.socket(fileno=os.dup(descriptor)) as duplicate:
+        return duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_INCOMING_CPU)
+
+
 def accepted(descriptor: int, expected: int = -1) -> int:
     """How many connections wait in a socket; they are taken."""
     count = 0
@@ -110,26 +116,43 @@ def test_dealing_may_change_and_holds_for_sockets_made_later() -> None:
     first = listening()
     address = first.getsockname()
     ports.add(first, is_ours=True)
-    assert ports.has_several
-    ports.deal(by_processor=True)
+    (name,) = ports.addresses
+    assert name == f"127.0.0.1:{address[1]}"
+    other = listening()
+    ports.add(other, is_ours=True)
+    ports.deal(name, by_processor=True)
+    assert processor_of(ports.of(1)[1]) == -1
     ports.give_way(1)
     ports.of(1)
     for number, processor in enumerate(processors, 1):
         pinned_clients(address, processor, 20)
         assert accepted(ports.of(number)[0]) == 20
-    ports.deal(by_processor=False)
+    ports.deal(name, by_processor=False)
     pinned_clients(address, processors[0], 64)
     assert min(accepted(ports.of(number)[0]) for number in range(1, len(processors) + 1)) > 0
     ports.close()
 
 
-def test_addresses_added_later_are_dealt_alike() -> None:
-    ports = Ports(1)
-    ports.deal(by_processor=True)
-    ports.add(listening(), is_ours=True)
-    with socket.socket(fileno=os.dup(ports.of(1)[0])) as duplicate:
-        told = duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_INCOMING_CPU)
-    assert told == min(os.sched_getaffinity(0))
+class Stubborn(socket.socket):
+    """A socket that goes by no processor but none."""
+
+    def setsockopt(self, *arguments: object) -> None:
+        if arguments[1] == socket.SO_INCOMING_CPU and arguments[2] != -1:
+            raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+        super().setsockopt(*arguments)  # type: ignore[call-overload]
+
+
+def test_what_cannot_be_dealt_by_processor_is_left_to_chance_whole() -> None:
+    ports = Ports(2)
+    first = listening()
+    ports.add(Stubborn(fileno=first.detach()), is_ours=True)
+    address = ports._addresses[0]
+    address.by_worker = dict(reversed(address.by_worker.items()))
+    with pytest.raises(OSError, match="not available"):
+        ports.deal(ports.addresses[0], by_processor=True)
+    assert [processor_of(ports.of(number)[0]) for number in (1, 2)] == [-1, -1]
+    ports.give_way(2)
+    assert processor_of(ports.of(2)[0]) == -1
     ports.close()
 
 
@@ -137,10 +160,7 @@ def test_more_workers_than_processors_share_them() -> None:
     count = len(os.sched_getaffinity(0)) + 1
     ports = Ports(count, by_processor=True)
     ports.add(listening(), is_ours=True)
-    told = []
-    for number in range(1, count + 1):
-        with socket.socket(fileno=os.dup(ports.of(number)[0])) as duplicate:
-            told.append(duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_INCOMING_CPU))
+    told = [processor_of(ports.of(number)[0]) for number in range(1, count + 1)]
     assert told == [*sorted(os.sched_getaffinity(0)), min(os.sched_getaffinity(0))]
     ports.close()
 
@@ -175,7 +195,7 @@ def test_who_gives_way_gets_no_connection_until_it_is_back(ports: Ports) -> None
 def test_a_socket_of_the_manager_is_for_all(ports: Ports) -> None:
     first = listening()
     ports.add(first, is_ours=False)
-    assert not ports.has_several
+    assert ports.addresses == ()
     ports.give_way(1)
     assert ports.of(1) == ports.of(2) == ports.of(3) == (first.fileno(),)
     ports.close()
