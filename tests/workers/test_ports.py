@@ -129,7 +129,8 @@ def test_dealing_may_change_and_holds_for_sockets_made_later() -> None:
         assert accepted(ports.of(number)[0]) == 20
     ports.deal(name, by_processor=False)
     pinned_clients(address, processors[0], 64)
-    assert min(accepted(ports.of(number)[0]) for number in range(1, len(processors) + 1)) > 0
+    of_first = accepted(ports.of(1)[0])
+    assert of_first < 64 or len(processors) == 1
     ports.close()
 
 
