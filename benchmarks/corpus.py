@@ -94,6 +94,15 @@ def _repeated(unit: bytes) -> Callable[[int], bytes]:
     return make
 
 
+def unforeseen_lf(size: int) -> bytes:
+    """Lone LF, now few and now many of them, so that nothing foretells how many come next."""
+    rng = random.Random(SEED)  # noqa: S311 - the same octets in every run are the point
+    content = bytearray()
+    while len(content) < min(size, SIZES["128KiB"]):
+        content += rng.choice((b"\n", b"x\n", b"x" * 8 + b"\n", b"x" * 40 + b"\n"))
+    return _repeated(bytes(content))(size)
+
+
 HOSTILE: dict[str, Callable[[int], bytes]] = {
     "all_lf": _repeated(b"\n"),
     "all_cr": _repeated(b"\r"),
@@ -102,6 +111,7 @@ HOSTILE: dict[str, Callable[[int], bytes]] = {
     "all_dots": _repeated(b"."),
     "dot_lines": _repeated(b"\r\n."),
     "dot_dot_lines": _repeated(b"\r\n.."),
+    "unforeseen_lf": unforeseen_lf,
     "lf_dot": _repeated(b"\n."),
     "nearly_ended": _repeated(b"\r\n.\r"),
     "one_line": _repeated(b"x"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import statistics
 from collections.abc import Iterator
 from typing import Any
 
@@ -156,6 +157,15 @@ def goals(results: Results) -> Iterator[Goal]:
     dearest = max(results.seconds(scan, corpus) for corpus in CORPORA | HOSTILE)
     cost = dearest / results.seconds(scan, "a_text")
     yield Goal(f"scan, dearest hostile input ÷ a, {best}", cost, 4, at_most=True)
+    for name in results.sets:
+        common = statistics.median(results.ratio(f"fix {name}", "memcpy", corpus) for corpus in clean)
+        dearest = min(results.ratio(f"fix {name}", "memcpy", corpus) for corpus in CORPORA | HOSTILE)
+        yield Goal(
+            f"fix, dearest input ÷ a b c e, which it does not copy, {name}",
+            common / dearest,
+            4,
+            at_most=True,
+        )
 
 
 def plot(results: Results) -> str:

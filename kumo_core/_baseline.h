@@ -3,7 +3,8 @@
 #define KUMO_PASS static
 #define KUMO_INLINE __attribute__((always_inline)) static inline
 /* Where over-copying costs as much as octet by octet, 0.05 x memcpy; with one place a step it is 0.20. */
-#define KUMO_SPARSE(kind) 8
+#define KUMO_SPARSE 8
+#define KUMO_BLOCKWISE 0
 
 typedef unsigned char kumo_16 __attribute__((vector_size(16)));
 
@@ -107,7 +108,9 @@ kumo_copy(unsigned char *to, const unsigned char *from)
 /* Two octets are written for each: what is missing before it and itself, or itself and whatever, which the
  * next overwrites. */
 KUMO_INLINE unsigned char *
-kumo_insert(const unsigned char *step, kumo_flags flags, unsigned char *out, kumo_kind kind)
+kumo_insert(
+    const unsigned char *step, kumo_flags flags, uint64_t marks, unsigned char *out, kumo_kind kind
+)
 {
     unsigned char first[KUMO_STEP];
     unsigned char pairs[2 * KUMO_STEP];
@@ -137,7 +140,7 @@ kumo_insert(const unsigned char *step, kumo_flags flags, unsigned char *out, kum
 /* Two octets at a time, of which at most one is flagged: from one leading dot to the next there are three.
  * Where it is the first, the second takes its place. */
 KUMO_INLINE unsigned char *
-kumo_remove(const unsigned char *step, kumo_flags flags, unsigned char *out)
+kumo_remove(const unsigned char *step, kumo_flags flags, uint64_t marks, unsigned char *out)
 {
     unsigned char octets[KUMO_STEP];
     unsigned char lengths[KUMO_STEP];

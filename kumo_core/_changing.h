@@ -1,19 +1,16 @@
 /* Passes that copy octets and insert or remove some on the way; compiled once for each instruction set.
  *
- * Where a step has few places to change it is copied whole, and what is behind each place once more, an octet
- * further on or nearer. Where it has many, that would take up to 64 copies; so it is changed by the
- * instruction set's own means, at one price whatever the marks. Both write more than they make, hence the
- * margin.
+ * Where there are few places to change a step is copied whole, and what is behind each place once more, an octet
+ * further on or nearer. Where there are many, that would take up to 64 copies a step, and the processor would
+ * guess wrong how many; so they are changed by the instruction set's own means, at one price whatever the marks.
+ * Both write more than they make, hence the margin.
  */
 
-/* Change 64 octets where they are flagged; returns the end of what was made. Reads 128 octets, writes up to
- * 192. */
+/* Change 64 octets where they are marked, at a price for each; returns the end of what was made. Reads 128
+ * octets, writes up to 192. */
 KUMO_INLINE unsigned char *
-kumo_change_step(const unsigned char *step, kumo_flags flags, unsigned char *out, kumo_kind kind)
+kumo_over_copy(const unsigned char *step, uint64_t marks, unsigned char *out, kumo_kind kind)
 {
-    uint64_t marks = kumo_marks(flags);
-    if (__builtin_popcountll(marks) > KUMO_SPARSE(kind))
-        return kind == KUMO_UNSTUFF ? kumo_remove(step, flags, out) : kumo_insert(step, flags, out, kind);
     kumo_copy(out, step);
     for (; marks; marks &= marks - 1) {
         const int place = __builtin_ctzll(marks);
@@ -29,6 +26,20 @@ kumo_change_step(const unsigned char *step, kumo_flags flags, unsigned char *out
     return out + KUMO_STEP;
 }
 
+/* The same at one price, but for few marks: of the step, or of its block. */
+KUMO_INLINE unsigned char *
+kumo_change_step(
+    const unsigned char *step, kumo_flags flags, uint64_t marks, int is_sparse, unsigned char *out,
+    kumo_kind kind
+)
+{
+    if (is_sparse)
+        return kumo_over_copy(step, marks, out, kind);
+    if (kind == KUMO_UNSTUFF)
+        return kumo_remove(step, flags, marks, out);
+    return kumo_insert(step, flags, marks, out, kind);
+}
+
 /* Change up to 64 octets in copies of exact size; tells whether there was room. */
 KUMO_INLINE int
 kumo_change_ragged(kumo_change *change, kumo_kind kind)
@@ -38,11 +49,12 @@ kumo_change_ragged(kumo_change *change, kumo_kind kind)
     const unsigned char *step = kumo_open_window(&window, change->from, change->taken, change->length);
     const kumo_flags flags = kumo_flagged(step, kind);
     const int is_last = change->taken + window.length == change->length;
-    const int changed = __builtin_popcountll(kumo_marks(flags) & window.valid);
+    const uint64_t marks = kumo_marks(flags);
+    const int changed = __builtin_popcountll(marks & window.valid);
     ptrdiff_t made = window.length + (kind == KUMO_UNSTUFF ? -changed : changed);
 
     /* What is flagged behind the window's end changes nothing before it. */
-    kumo_change_step(step, flags, out, kind);
+    kumo_change_step(step, flags, marks, __builtin_popcountll(marks) <= KUMO_SPARSE, out, kind);
     if (kind == KUMO_MEND && is_last && step[window.length - 1] == KUMO_CR)
         out[made++] = KUMO_LF;
     if (made > change->room - change->made)
@@ -53,6 +65,28 @@ kumo_change_ragged(kumo_change *change, kumo_kind kind)
     return 1;
 }
 
+/* Change a block, over-copying where there are few places: in all of it, or in each step by itself. */
+KUMO_INLINE unsigned char *
+kumo_change_block(const unsigned char *block, unsigned char *out, kumo_kind kind)
+{
+    const unsigned char *const end = block + KUMO_BLOCK;
+    uint64_t marks[KUMO_BLOCK / KUMO_STEP];
+    int count = 0;
+    for (int i = 0; KUMO_BLOCKWISE && i < KUMO_BLOCK / KUMO_STEP; i++) {
+        marks[i] = kumo_marks(kumo_flagged(block + i * KUMO_STEP, kind));
+        count += __builtin_popcountll(marks[i]);
+    }
+    for (int i = 0; block < end; block += KUMO_STEP, i++) {
+        const kumo_flags flags = kumo_flagged(block, kind);
+        if (!KUMO_BLOCKWISE) {
+            marks[i] = kumo_marks(flags);
+            count = __builtin_popcountll(marks[i]);
+        }
+        out = kumo_change_step(block, flags, marks[i], count <= KUMO_SPARSE, out, kind);
+    }
+    return out;
+}
+
 /* Change the whole steps that leave the margin, in place. */
 KUMO_INLINE void
 kumo_change_steps(kumo_change *change, kumo_kind kind)
@@ -61,8 +95,15 @@ kumo_change_steps(kumo_change *change, kumo_kind kind)
     unsigned char *to = change->to + change->made;
     ptrdiff_t length = change->length - change->taken;
     const unsigned char *const end = change->to + change->room;
+    while (length >= KUMO_BLOCK + KUMO_MARGIN && end - to >= 2 * KUMO_BLOCK + KUMO_MARGIN) {
+        to = kumo_change_block(from, to, kind);
+        from += KUMO_BLOCK;
+        length -= KUMO_BLOCK;
+    }
     for (; length >= KUMO_MARGIN && end - to >= KUMO_MARGIN; length -= KUMO_STEP) {
-        to = kumo_change_step(from, kumo_flagged(from, kind), to, kind);
+        const kumo_flags flags = kumo_flagged(from, kind);
+        const uint64_t marks = kumo_marks(flags);
+        to = kumo_change_step(from, flags, marks, __builtin_popcountll(marks) <= KUMO_SPARSE, to, kind);
         from += KUMO_STEP;
     }
     change->taken = change->length - length;

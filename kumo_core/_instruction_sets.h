@@ -96,6 +96,7 @@ static const kumo_passes kumo_passes_baseline = KUMO_PASSES;
 #undef KUMO_PASS
 #undef KUMO_INLINE
 #undef KUMO_SPARSE
+#undef KUMO_BLOCKWISE
 #include "_avx2.h"
 #include "_measuring.h"
 #include "_looking.h"
@@ -106,6 +107,7 @@ static const kumo_passes kumo_passes_avx2 = KUMO_PASSES;
 #undef KUMO_PASS
 #undef KUMO_INLINE
 #undef KUMO_SPARSE
+#undef KUMO_BLOCKWISE
 #include "_avx512.h"
 #include "_measuring.h"
 #include "_looking.h"
@@ -122,10 +124,10 @@ kumo_available(const kumo_passes *available[3])
 #if KUMO_HAS_CHOICE
     __builtin_cpu_init();
     kumo_fill_tables();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("popcnt")) {
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")
+        && __builtin_cpu_supports("popcnt")) {
         if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")
-            && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2")
-            && __builtin_cpu_supports("bmi2"))
+            && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2"))
             available[count++] = &kumo_passes_avx512;
         available[count++] = &kumo_passes_avx2;
     }

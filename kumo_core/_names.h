@@ -1,8 +1,9 @@
 /* What each instruction set has of its own: `kumo_equal` is `kumo_equal_avx2` while KUMO_SET is avx2.
  *
  * Every set defines the primitives, all of them on a step of 64 octets; `_measuring.h`, `_looking.h` and
- * `_changing.h` are compiled with them once a set. Before the next one KUMO_SET, KUMO_PASS, KUMO_INLINE and
- * KUMO_SPARSE (up to how many places in a step are worth over-copying) are undefined.
+ * `_changing.h` are compiled with them once a set. Before the next one KUMO_SET, KUMO_PASS, KUMO_INLINE,
+ * KUMO_SPARSE (up to how many places are worth over-copying) and KUMO_BLOCKWISE (whether those of a block are
+ * meant, or those of a step) are undefined.
  */
 #ifndef KUMO_NAMES_H
 #define KUMO_NAMES_H
@@ -24,10 +25,11 @@
 /* The flags as marks: one bit an octet, the first lowest. */
 #define kumo_marks KUMO_OF_SET(kumo_marks)
 #define kumo_copy KUMO_OF_SET(kumo_copy)
-/* Insert an octet before each flagged one, or remove the flagged ones, at one price whatever the flags; return
- * the end of what was made. Inserting writes up to 128 octets, removing 64. */
+/* Insert an octet before each flagged one, or remove the flagged ones, at one price whatever the flags, which
+ * are given as marks, too; return the end of what was made. Inserting writes up to 128 octets, removing 64. */
 #define kumo_insert KUMO_OF_SET(kumo_insert)
 #define kumo_remove KUMO_OF_SET(kumo_remove)
+#define kumo_missing_before KUMO_OF_SET(kumo_missing_before)
 
 #define kumo_seen KUMO_OF_SET(kumo_seen)
 #define kumo_look KUMO_OF_SET(kumo_look)
@@ -54,8 +56,11 @@
 #define kumo_count KUMO_OF_SET(kumo_count)
 #define kumo_count_bare KUMO_OF_SET(kumo_count_bare)
 #define kumo_count_dots KUMO_OF_SET(kumo_count_dots)
+#define kumo_over_copy KUMO_OF_SET(kumo_over_copy)
 #define kumo_change_step KUMO_OF_SET(kumo_change_step)
+#define kumo_change_block KUMO_OF_SET(kumo_change_block)
 #define kumo_change_ragged KUMO_OF_SET(kumo_change_ragged)
+#define kumo_over_copy KUMO_OF_SET(kumo_over_copy)
 #define kumo_change_steps KUMO_OF_SET(kumo_change_steps)
 #define kumo_change_all KUMO_OF_SET(kumo_change_all)
 #define kumo_mend KUMO_OF_SET(kumo_mend)

@@ -1,16 +1,17 @@
 """Bare CR and bare LF: find the first, or mend all of them.
 
 Clean content, which is nearly all mail, costs one vectorised pass and no copy. Mending costs one more pass
-from the first bare line ending on, and for content that is full of them a count and a second allocation:
-linear, whatever the input. What a bare line ending *means* (Deny, Allow, Fix) is ``kumo.reception``'s to
-decide.
+from the first bare line ending on, at much the same price whatever the octets are. What a bare line ending
+*means* (Deny, Allow, Fix) is ``kumo.reception``'s to decide.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-from kumo_core._octets cimport changed
+from kumo_core._octets cimport changed, keep_freed
 from kumo_core.instruction_set cimport passes
+
+keep_freed()
 
 
 def find_bare_line_ending(data):

@@ -7,8 +7,10 @@ content to be sent.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-from kumo_core._octets cimport changed
+from kumo_core._octets cimport changed, keep_freed
 from kumo_core.instruction_set cimport passes
+
+keep_freed()
 
 
 def unstuff(bytes data not None):

@@ -36,6 +36,26 @@ _pieces = st.one_of(
 contents = st.lists(_pieces, max_size=30).map(b"".join)
 """Contents in which line ends and dots meet each other, the limit and the block length."""
 
+_stretches = st.tuples(
+    st.sampled_from(
+        [
+            b"\n",
+            b"\r",
+            b"\r\n",
+            b"\r\n.",
+            b"a\n",
+            b"\n.",
+            b"b" * 9 + b"\n",
+            b"c" * 99 + b"\r",
+            b"d",
+            b"\r\n.\r",
+        ]
+    ),
+    st.integers(1, 3 * BLOCK),
+).map(lambda stretch: (stretch[0] * stretch[1])[: stretch[1]])
+changeables = st.lists(_stretches, max_size=8).map(b"".join)
+"""Contents of several blocks, in stretches in which few octets are to be changed or many."""
+
 streams = st.tuples(contents, st.sampled_from([b"", b"\r\n.\r\n", b"\r\n.\r\nRSET\r\n", b".\r\n"])).map(
     b"".join
 )

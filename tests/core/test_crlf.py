@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from benchmarks.corpus import CORPORA, HOSTILE
 from kumo_core import find_bare_line_ending, fix_line_endings
 from tests.core import reference
-from tests.core.strategies import contents
+from tests.core.strategies import changeables, contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +63,12 @@ def test_clean_content_comes_back_as_the_same_object(corpus: Callable[[int], byt
 @given(contents)
 def test_agrees_with_the_reference(data: bytes) -> None:
     assert find_bare_line_ending(data) == reference.find_bare_line_ending(data)
+    assert fix_line_endings(data) == reference.fix_line_endings(data)
+
+
+@settings(max_examples=200, deadline=None)
+@given(changeables)
+def test_few_and_many_at_a_time_agree_with_the_reference(data: bytes) -> None:
     assert fix_line_endings(data) == reference.fix_line_endings(data)
 
 

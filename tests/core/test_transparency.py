@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from benchmarks.corpus import CORPORA, HOSTILE
 from kumo_core import stuff, unstuff
 from tests.core import reference
-from tests.core.strategies import contents
+from tests.core.strategies import changeables, contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +66,7 @@ def test_content_without_leading_dots_comes_back_as_the_same_object(data: bytes)
 
 
 @settings(max_examples=200, deadline=None)
-@given(contents)
+@given(contents | changeables)
 def test_agrees_with_the_reference(data: bytes) -> None:
     assert unstuff(data) == reference.unstuff(data)
     assert stuff(data) == reference.stuff(data)
