@@ -46,7 +46,8 @@ kumo_change_ragged(kumo_change *change, kumo_kind kind)
 {
     unsigned char out[4 * KUMO_STEP];
     kumo_window window;
-    const unsigned char *step = kumo_open_window(&window, change->from, change->taken, change->length);
+    const ptrdiff_t end = change->taken > 0 ? change->length : kumo_lead(change->from, change->length);
+    const unsigned char *step = kumo_open_window(&window, change->from, change->taken, end);
     const kumo_flags flags = kumo_flagged(step, kind);
     const int is_last = change->taken + window.length == change->length;
     const uint64_t marks = kumo_marks(flags);

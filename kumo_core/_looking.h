@@ -146,7 +146,7 @@ KUMO_PASS ptrdiff_t
 kumo_take(const unsigned char *p, ptrdiff_t n, kumo_seam *seam, kumo_lines *lines, kumo_findings *found)
 {
     /* The first step knows the octets before it from the seam, all others from p. */
-    const ptrdiff_t first = n < KUMO_STEP ? n : KUMO_STEP;
+    const ptrdiff_t first = kumo_lead(p, n);
     ptrdiff_t at = first;
     lines->before = *seam;
     lines->is_measured = lines->limit < KUMO_SHORT_LINE || -lines->start > lines->limit - KUMO_FIRST_LINE;
@@ -211,7 +211,7 @@ kumo_first(const unsigned char *p, ptrdiff_t n, kumo_kind kind)
         }
         if (at == n)
             break;
-        marks = kumo_marked(p, at, n, kind, &length);
+        marks = kumo_marked(p, at, at > 0 ? n : kumo_lead(p, n), kind, &length);
         if (marks)
             return at + __builtin_ctzll(marks);
         at += length;

@@ -2,6 +2,7 @@
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.object cimport PyObject
+from libc.stdint cimport uintptr_t
 from libc.string cimport memcpy
 
 from kumo_core.instruction_set cimport STEP, kumo_change
@@ -46,7 +47,11 @@ cdef inline bytes changed(bytes data, Py_ssize_t first, Change change, Count cou
     cdef PyObject *made
     copy.octets = <const unsigned char *> PyBytes_AS_STRING(<PyObject *> data)
     copy.length = PyBytes_GET_SIZE(<PyObject *> data)
-    copy.taken = copy.made = first - first % STEP
+    # Steps begin where lines of the cache do, and not before the octets that they look back at.
+    copy.taken = first - <Py_ssize_t> (<uintptr_t> (copy.octets + first) % STEP)
+    if copy.taken < 4:
+        copy.taken = 0
+    copy.made = copy.taken
     if count == NULL:
         copy.room = copy.length
     elif copy.length < LARGE:

@@ -82,7 +82,7 @@ typedef struct {
     /* How many octets the rest of a change inserts. */
     ptrdiff_t (*count_bare)(const kumo_change *change);
     ptrdiff_t (*count_dots)(const kumo_change *change);
-    /* Go on with a change until it is done or its room is too small. `taken` is 0 or 64 and more. */
+    /* Go on with a change until it is done or its room is too small. `taken` is 0 or 4 and more. */
     void (*mend)(kumo_change *change);
     void (*stuff)(kumo_change *change);
     void (*unstuff)(kumo_change *change);

@@ -86,6 +86,21 @@ def test_any_offset(offset: int) -> None:
             assert scanned(view, limit) == reference.scan(content, limit)
 
 
+@pytest.mark.parametrize("offset", range(STEP))
+def test_what_stands_before_a_chunk_counts_for_nothing(offset: int) -> None:
+    # It is what the memory held before; what came before the chunk is "y".
+    for before in (b"\r\n.", b"\r\n.\r", b"\r\n", b"\r"):
+        for begin in (b"\r\n", b"\n", b".\r\n", b"\n.\r\n", b"\r\n.\r\r\n"):
+            content = begin + b"a\n.b\r" * 30 + b"c" * BLOCK
+            view = memoryview(b"z" * offset + before + content)[offset + len(before) :]
+            scanner = DataScanner()
+            scanner.scan(b"y")
+            scanner.scan(view)
+            assert (1 + len(content), scanner.complete, scanner.report()) == reference.scan(
+                b"y" + content, 998
+            )
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_long_contents_of_changing_density(seed: int) -> None:
     check_all(mixed(seed, 40_000))
@@ -93,7 +108,7 @@ def test_long_contents_of_changing_density(seed: int) -> None:
 
 @pytest.mark.parametrize("dense_first", [True, False])
 @pytest.mark.parametrize("unit", [b"\n", b"\r", b"\r\n."], ids=repr)
-def test_a_copy_that_turns_out_too_small_grows(unit: bytes, dense_first: bool) -> None:
+def test_stretches_full_of_line_ends_beside_text(unit: bytes, dense_first: bool) -> None:
     dense, plain = unit * 5000, b"some text\r\n" * 2000
     check_all(dense + plain if dense_first else plain + dense)
 
