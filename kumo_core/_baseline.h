@@ -130,6 +130,8 @@ kumo_insert(
         pairs[2 * i] = first[i];
         pairs[2 * i + 1] = step[i];
     }
+    /* Left to itself the compiler now unrolled it and now did not: 60 us for 128 KiB of LF against 66 to 100. */
+#pragma GCC unroll 8
     for (int i = 0; i < KUMO_STEP; i++) {
         memcpy(out, pairs + 2 * i, 2);
         out += lengths[i];

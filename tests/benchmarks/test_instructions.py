@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+
+import pytest
 
 from benchmarks import instructions
 from benchmarks.instructions import Difference, differences, judge, kernel_instructions
@@ -53,6 +56,14 @@ def test_the_baseline_has_every_kernel() -> None:
     for counts in json.loads(instructions.BASELINE.read_text()).values():
         assert {name.split()[0] for name in counts} == {*KERNELS, "parse_command", "find_fields"}
         assert {name.split()[-1] for name in counts} <= {"baseline", "avx2"}
+
+
+@pytest.mark.parametrize("size", [2048, 131072])
+def test_contents_lie_where_a_line_of_the_cache_begins(size: int) -> None:
+    content = bytes(range(256)) * (size // 256)
+    copy = instructions.aligned(content)
+    assert copy == content
+    assert ctypes.cast(ctypes.c_char_p(copy), ctypes.c_void_p).value % instructions.CACHE_LINE == 0  # type: ignore[operator]
 
 
 PART = """\
