@@ -1,9 +1,9 @@
 /* Passes that copy octets and insert or remove some on the way; compiled once for each instruction set.
  *
- * Where there are few places to change a step is copied whole, and what is behind each place once more, an octet
- * further on or nearer. Where there are many, that would take up to 64 copies a step, and the processor would
- * guess wrong how many; so they are changed by the instruction set's own means, at one price whatever the marks.
- * Both write more than they make, hence the margin.
+ * Where there are few places to change a step is copied whole, and what is behind each place once more, an
+ * octet further on or nearer. Where there are many, that would take up to 64 copies a step, and the processor
+ * would guess wrong how many; so they are changed by the instruction set's own means, at one price whatever
+ * the marks. Both write more than they make, hence the margin.
  */
 
 /* Change 64 octets where they are marked, at a price for each; returns the end of what was made. Reads 128

@@ -20,8 +20,8 @@
 /* A step of a change reads up to two of its lengths and writes up to three. */
 enum { KUMO_MARGIN = 3 * KUMO_STEP };
 
-/* How many of n octets to take first, in a copy, so that the steps behind them begin where a line of the cache
- * does: the passes are up to 15 % faster so. At least four, for that many before it a step may look at. */
+/* How many of n octets to take first, in a copy, so that the steps behind them begin where a line of the
+ * cache does: up to a third faster. At least four, for that many before it a step may look at. */
 static inline ptrdiff_t
 kumo_lead(const unsigned char *p, ptrdiff_t n)
 {

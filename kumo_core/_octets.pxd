@@ -17,7 +17,7 @@ cdef extern from "Python.h":
 
 
 cdef enum:
-    # Octets from which on the copy is made in its exact size.
+    # Octets from which on room that stays empty is worth a count.
     LARGE = 1 << 20
 
 

@@ -16,7 +16,7 @@ VARIABLE = "KUMO_CORE_INSTRUCTION_SET"
 """The environment variable that names a set."""
 
 INSTRUCTION_SETS = ("avx512", "avx2", "baseline")
-"""What it may name: AVX-512 with VBMI2, AVX2, and what every processor of the architecture has."""
+"""What it may name: AVX-512 with VBMI2, AVX2 with BMI2, and what every processor of the architecture has."""
 
 
 cdef const kumo_passes *_chosen() except NULL:
