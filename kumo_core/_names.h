@@ -61,7 +61,6 @@
 #define kumo_change_step KUMO_OF_SET(kumo_change_step)
 #define kumo_change_block KUMO_OF_SET(kumo_change_block)
 #define kumo_change_ragged KUMO_OF_SET(kumo_change_ragged)
-#define kumo_over_copy KUMO_OF_SET(kumo_over_copy)
 #define kumo_change_steps KUMO_OF_SET(kumo_change_steps)
 #define kumo_change_all KUMO_OF_SET(kumo_change_all)
 #define kumo_mend KUMO_OF_SET(kumo_mend)
