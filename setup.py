@@ -41,6 +41,7 @@ COMPILED_PYTHON = (
     "kumo.health.admission",
     "kumo.listener.acceptor",
     "kumo.listener.changing_connection",
+    "kumo.listener.cohorts",
     "kumo.listener.context",
     "kumo.listener.esmtp_protocol",
     "kumo.listener.flow_control",

@@ -1,5 +1,6 @@
 # Types for the compiled form of context.py; see docs/decisions/0005-compiled-session.md.
 
+from kumo.listener.cohorts cimport Cohorts
 from kumo.listener.outbox cimport Outbox
 
 
@@ -11,6 +12,7 @@ cdef class ListenerContext:
     cdef public dict _settings
     cdef public object accounting_log
     cdef public object admission
+    cdef public Cohorts cohorts
     cdef public object command_view
     cdef public object hostname
     cdef public bint is_shutting_down

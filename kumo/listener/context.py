@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kumo.config import EsmtpListener, ListenerOverrides
 from kumo.listener.address import plain_ip
+from kumo.listener.cohorts import Cohorts
 from kumo.listener.interfaces import (
     AccountingLog,
     Admission,
@@ -89,6 +90,7 @@ class ListenerContext:
         "_settings",
         "accounting_log",
         "admission",
+        "cohorts",
         "command_view",
         "hostname",
         "is_shutting_down",
@@ -109,6 +111,7 @@ class ListenerContext:
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time
         self.outbox = Outbox(self.loop)
+        self.cohorts = Cohorts(self.loop, self.outbox)
         self.policy = partners.policy
         self.receiver = partners.receiver
         self.admission = partners.admission

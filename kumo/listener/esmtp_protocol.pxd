@@ -17,7 +17,9 @@ cdef class EsmtpConnection(ChangingConnection):
 
     cdef _pump(self, double now)
     cdef _send_soon(self)
+    cdef bint _is_alone(self) except? -1
     cdef _send(self)
+    cpdef go_on(self, double now)
     cpdef send_due(self)
     cdef _note_greeting(self, Session session)
     cdef _processed(self)

@@ -17,6 +17,7 @@ from kumo.errors import KumoError, Rejection, SpoolUnhealthy
 from kumo.listener.authentication import AuthenticationAttempt
 from kumo.listener.changing_connection import ChangingConnection
 from kumo.listener.client_identity import note_tls
+from kumo.listener.cohorts import CONTENT, stage_of
 from kumo.listener.flow_control import FlowControl
 from kumo.listener.proxy_header import ProxyHeader
 from kumo.listener.read_buffer import COMMAND_OCTETS
@@ -104,7 +105,13 @@ class EsmtpConnection(ChangingConnection):
         if self._verdict is not None:
             self._take_early(session, nbytes, now)
             return
+        stage = CONTENT if session.is_receiving_content() else stage_of(self._view[0])
         session.receive_data(self._view, now, 0, nbytes)
+        # Read from again before its turn came, or a large piece of content: no more of it is to gather.
+        if not (self._has_input or nbytes > COMMAND_OCTETS or self._is_alone()):
+            self._has_input = True
+            self._context.cohorts.add(self, stage)
+            return
         self._pump(now)
         if nbytes > COMMAND_OCTETS and not session.is_reading:
             # Commands may stand behind the content: enough to keep, even without one read more.
@@ -144,7 +151,20 @@ class EsmtpConnection(ChangingConnection):
             # A handshake ends by itself when its connection does.
             verdict.cancel()
 
-    # --- called by the outbox ---------------------------------------------------------------------
+    # --- called by cohorts and outbox -------------------------------------------------------------
+
+    def go_on(self, now: float) -> None:
+        """Work off what was read in an earlier turn of the loop.
+
+        Args:
+            now: the loop's time in seconds.
+        """
+        self._has_input = False
+        try:
+            self._pump(now)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong here, the others are still to go on
+            self._report(error)
+            self.abort()
 
     def send_due(self) -> None:
         """Write what the session had to send in this turn of the loop."""
@@ -206,14 +226,17 @@ class EsmtpConnection(ChangingConnection):
             self._view = self._context.command_view
 
     def _send_soon(self) -> None:
-        context = self._context
-        if self._is_due or len(context.sessions) == 1:
-            # Read from twice in a turn: from a peer that does not read its replies are not to gather here.
-            # And who is alone shares the turn with nobody.
+        if self._is_due or self._has_input or self._is_alone():
+            # Read from again before its turn came: from a peer that does not read its replies are not to
+            # gather here.
             self._send()
         else:
             self._is_due = True
-            context.outbox.add(self)
+            self._context.outbox.add(self)
+
+    def _is_alone(self) -> bool:
+        """Whether it shares the turns of the loop with nobody, so that there is no one to wait for."""
+        return len(self._context.sessions) == 1
 
     def _send(self) -> None:
         """Write the replies that the session has, and close if it is over."""

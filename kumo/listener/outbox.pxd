@@ -3,5 +3,7 @@
 cdef class Outbox:
     cdef public object _loop
     cdef public list _waiting
+    cdef public bint is_attended
 
     cpdef add(self, sender)
+    cpdef flush(self)

@@ -33,16 +33,18 @@ class Outbox:
         loop: whose turns count.
     """
 
-    __slots__ = ("_loop", "_waiting")
+    __slots__ = ("_loop", "_waiting", "is_attended")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._waiting: list[Sender] = []
+        self.is_attended = False
+        """Whether somebody is about to flush it anyway."""
 
     def add(self, sender: Sender) -> None:
         """Have a connection send at the end of this turn; it is not to be added again before."""
         waiting = self._waiting
-        if not waiting:
+        if not (waiting or self.is_attended):
             self._loop.call_soon(self.flush)
         waiting.append(sender)
         if len(waiting) >= MOST_WAITING:

@@ -11,6 +11,7 @@ cdef class TimedConnection:
     cdef public ListenerContext _context
     cdef public FlowControl _flow
     cdef public bint _has_eof
+    cdef public bint _has_input
     cdef public bint _is_closing
     cdef public bint _is_held_back
     cdef public double _linger_until

@@ -41,6 +41,7 @@ class TimedConnection:
         "_context",
         "_flow",
         "_has_eof",
+        "_has_input",
         "_is_closing",
         "_is_held_back",
         "_linger_until",
@@ -64,8 +65,9 @@ class TimedConnection:
         self._flow: FlowControl | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._session: ServerSession | None = None
-        # Reading and writing.
+        # Reading and writing; whether a cohort has it, for it to work off what was read.
         self._view = context.command_view
+        self._has_input = False
         self._has_eof = False
         self._is_held_back = False
         self._is_closing = False
@@ -198,7 +200,7 @@ class TimedConnection:
             transport.abort()
             return None
         deadline = session.deadline
-        if deadline is None:
+        if deadline is None or self._has_input:
             return self._settings.client_timeout
         deadline = max(deadline, self._writable_since + self._settings.client_timeout)
         if now < deadline:

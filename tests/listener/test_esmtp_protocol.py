@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kumo.config import EsmtpListener
+from kumo.listener.cohorts import Cohorts
 from kumo.listener.context import ListenerContext, new_session_id
 from kumo.listener.esmtp_protocol import EsmtpProtocol
 from kumo.listener.flow_control import CHECK_INTERVAL
@@ -144,6 +145,7 @@ class Bench:
         self.context.loop = self.clock  # type: ignore[assignment]
         self.context.now = self.clock.time
         self.context.outbox = Outbox(self.clock)  # type: ignore[arg-type]
+        self.context.cohorts = Cohorts(self.clock, self.context.outbox)  # type: ignore[arg-type]
         self.protocol = EsmtpProtocol(self.context, ("127.0.0.1", 40000), ("127.0.0.1", 25))
         self.neighbour = EsmtpProtocol(self.context, ("127.0.0.1", 40001), ("127.0.0.1", 25))
         """Another connection: one that is alone does not wait for the end of a turn."""
@@ -160,10 +162,14 @@ class Bench:
 
     def read(self, octets: bytes) -> None:
         """Read these octets; the turn of the loop goes on."""
-        view = self.protocol.get_buffer(-1)
+        self.read_as(self.protocol, octets)
+
+    def read_as(self, protocol: EsmtpProtocol, octets: bytes) -> None:
+        """The same on one of the two connections."""
+        view = protocol.get_buffer(-1)
         assert len(octets) <= len(view)
         view[: len(octets)] = octets
-        self.protocol.buffer_updated(len(octets))
+        protocol.buffer_updated(len(octets))
 
     def taken(self) -> str:
         """What was written since the last call, once the turn of the loop is over."""
@@ -506,6 +512,94 @@ async def test_connection_that_cannot_be_written_to_harms_no_other(
     assert bench.transport.ending == "aborted"
     assert other.taken().startswith("220 ")
     assert caplog.messages == ["127.0.0.1:40000: session fails: the handler is closed"]
+
+
+# --- what is read waits for its turn ------------------------------------------------------------------
+
+
+async def test_commands_of_one_kind_are_worked_off_together(bench: Bench) -> None:
+    other = Transport()
+    bench.neighbour.connection_made(other)  # type: ignore[arg-type]
+    bench.clock.end_turn()
+    other.taken()
+    bench.read(b"MAIL FROM:<a@b.example>\r\nNOOP\r\n")
+    bench.read_as(bench.neighbour, b"HELO c.example\r\n")
+    bench.clock.end_turn()
+    assert (bench.transport.written, other.taken()) == (b"", "250 Hello c.example!\r\n")
+    bench.read_as(bench.neighbour, b"MAIL FROM:<d@e.example>\r\n")
+    bench.clock.end_turn()
+    assert bench.transport.taken() == "250 OK <a@b.example>\r\n250 the goggles do nothing\r\n"
+    assert other.taken() == "250 OK <d@e.example>\r\n"
+
+
+async def test_content_is_not_taken_for_a_command(bench: Bench) -> None:
+    bench.say(b"MAIL FROM:<>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n")
+    bench.neighbour.connection_made(Transport())  # type: ignore[arg-type]
+    bench.clock.end_turn()
+    bench.read(b"Mailer: x\r\n.\r\n")
+    bench.read_as(bench.neighbour, b"RSET\r\n")
+    assert bench.taken() == ""
+    assert bench.taken().startswith("250 ")
+
+
+async def test_a_large_piece_of_content_is_taken_at_once(bench: Bench) -> None:
+    bench.say(b"MAIL FROM:<>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n")
+    bench.read((b"x" * 70 + b"\r\n") * (COMMAND_OCTETS // 72 + 1) + b".\r\n")
+    assert len(bench.house.receiver.received) == 1
+    assert bench.taken().startswith("250 ")
+
+
+async def test_time_limit_does_not_count_while_input_waits_for_its_turn(bench: Bench) -> None:
+    # As when something else keeps the loop: its timers come before what it has read.
+    bench.read(b"NOOP\r\n")
+    bench.clock.advance(LIMIT)
+    assert bench.taken() == "250 the goggles do nothing\r\n"
+    bench.clock.advance(LIMIT)
+    assert bench.taken() == "421 4.3.2 mx.example.com idle too long\r\n"
+
+
+async def test_connection_that_is_lost_while_it_waits_for_its_turn_is_gone(bench: Bench) -> None:
+    bench.read(b"MAIL FROM:<>\r\n")
+    bench.protocol.connection_lost(None)
+    bench.clock.end_turn()
+    assert (bench.transport.written, bench.context.sessions) == (b"", {bench.neighbour})
+    assert bench.house.policy.names() == ["connection_accepted"]
+
+
+async def test_verdict_that_is_asked_for_meanwhile_is_waited_for(bench: Bench) -> None:
+    answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    bench.house.policy.answers["mail_from"] = lambda *_: answer
+    bench.read(b"NOOP\r\n")
+    bench.read(b"MAIL FROM:<>\r\n")
+    assert bench.taken() == "250 the goggles do nothing\r\n"
+    answer.set_result(None)
+    await asyncio.sleep(0)
+    assert bench.taken() == "250 OK <>\r\n"
+
+
+async def test_daemon_that_stops_still_answers_what_was_read(bench: Bench) -> None:
+    bench.read(b"NOOP\r\n")
+    bench.protocol.shut_down()
+    assert bench.taken() == "250 the goggles do nothing\r\n421 4.3.2 mx.example.com shutting down\r\n"
+
+
+async def test_fault_in_one_session_harms_no_other_of_its_cohort(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def log_rejection(*_arguments: object) -> None:
+        raise RuntimeError("no log today")
+
+    other = Transport()
+    bench.neighbour.connection_made(other)  # type: ignore[arg-type]
+    bench.clock.end_turn()
+    other.taken()
+    monkeypatch.setattr(bench.house.rejections, "log_rejection", log_rejection)
+    bench.read(b"QUUX\r\n")
+    bench.read_as(bench.neighbour, b"QUIT\r\n")
+    bench.clock.end_turn()
+    assert bench.transport.ending == "aborted"
+    assert other.taken() == "221 So long, and thanks for all the fish!\r\n"
+    assert caplog.messages == ["127.0.0.1:40000: session fails: no log today"]
 
 
 # --- STARTTLS ----------------------------------------------------------------------------------------

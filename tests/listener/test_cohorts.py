@@ -1,0 +1,224 @@
+"""Who goes on in which turn of the loop, how long at most somebody waits, and when replies are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kumo.listener.cohorts import CONTENT, LARGEST, PATIENCE, Cohorts, stage_of
+from kumo.listener.outbox import Outbox
+
+GREETING, MAIL, RECIPIENT, DATA, QUIT = map(stage_of, b"EMRDQ")
+STAGES = (GREETING, MAIL, RECIPIENT, DATA, CONTENT, QUIT)
+
+
+class Loop:
+    """Keeps what is to be called soon."""
+
+    def __init__(self) -> None:
+        self.soon: list[Callable[[], None]] = []
+        self.turns = 0
+
+    def time(self) -> float:
+        return float(self.turns)
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self.soon.append(callback)
+
+    def end_turn(self) -> None:
+        self.turns += 1
+        soon, self.soon = self.soon, []
+        for callback in soon:
+            callback()
+
+
+class House:
+    """What members did, in its order: a name when one goes on, ``!`` and the name when one sends."""
+
+    def __init__(self) -> None:
+        self.loop = Loop()
+        self.outbox = Outbox(self.loop)  # type: ignore[arg-type]
+        self.cohorts = Cohorts(self.loop, self.outbox)  # type: ignore[arg-type]
+        self.done: list[str] = []
+
+    def add(self, names: str, stage: int, then: Callable[[], None] | None = None) -> None:
+        for name in names:
+            self.cohorts.add(Member(self, name, then), stage)
+
+    def end_turn(self) -> str:
+        """What was done in it."""
+        self.loop.end_turn()
+        done, self.done = self.done, []
+        return "".join(done)
+
+
+class Member:
+    """Goes on and has a reply to send; does what ``then`` says besides."""
+
+    def __init__(self, house: House, name: str, then: Callable[[], None] | None) -> None:
+        self.house = house
+        self.name = name
+        self.then = then
+
+    def go_on(self, now: float) -> None:
+        assert now == self.house.loop.turns
+        self.house.done.append(self.name)
+        self.house.outbox.add(self)
+        if self.then is not None:
+            self.then()
+
+    def send_due(self) -> None:
+        self.house.done.append(f"!{self.name}")
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+@pytest.mark.parametrize(
+    ("line", "stage"),
+    [
+        (b"EHLO a", GREETING),
+        (b"helo a", GREETING),
+        (b"mail from:<>", MAIL),
+        (b"RCPT TO:<a>", RECIPIENT),
+        (b"RSET", RECIPIENT),
+        (b"DATA", DATA),
+        (b"bdat 5", DATA),
+        (b"QUIT", QUIT),
+        (b"NOOP", QUIT),
+        (b"\x00", QUIT),
+        (b"\xc5", QUIT),
+    ],
+)
+def test_a_command_goes_by_its_first_letter(line: bytes, stage: int) -> None:
+    assert stage_of(line[0]) == stage
+
+
+def test_stages_stand_in_the_order_of_a_session() -> None:
+    assert list(STAGES) == sorted(set(STAGES))
+
+
+def test_a_cohort_goes_on_in_order_and_sends_when_it_is_through(house: House) -> None:
+    house.add("abc", MAIL)
+    assert house.done == []
+    assert house.end_turn() == "abc!a!b!c"
+    assert house.loop.soon == []
+
+
+def test_one_stage_goes_on_a_turn_the_earliest_first(house: House) -> None:
+    house.add("q", QUIT)
+    house.add("c", CONTENT)
+    house.add("m", MAIL)
+    house.add("n", MAIL)
+    assert [house.end_turn() for _ in range(4)] == ["mn!m!n", "c!c", "q!q", ""]
+
+
+def test_who_comes_to_a_stage_later_catches_up(house: House) -> None:
+    house.add("c", CONTENT)
+    house.add("d", DATA, lambda: house.add("e", CONTENT))
+    assert house.end_turn() == "d!d"
+    assert house.end_turn() == "ce!c!e"
+
+
+def test_a_stage_is_not_passed_over_for_ever(house: House) -> None:
+    house.add("c", CONTENT)
+    turns = []
+    for _ in range(PATIENCE + 2):
+        house.add("h", GREETING)
+        turns.append(house.end_turn())
+    # The earlier stage has waited in its turn, and is next.
+    assert turns == ["h!h"] * PATIENCE + ["c!c", "hh!h!h"]
+
+
+def test_who_joins_a_stage_does_not_make_it_wait_longer(house: House) -> None:
+    turns = []
+    for _ in range(PATIENCE + 1):
+        house.add("h", GREETING)
+        house.add("c", CONTENT)
+        turns.append(house.end_turn()[0])
+    assert "".join(turns) == "h" * PATIENCE + "c"
+
+
+def test_a_crowd_that_waited_for_long_gets_one_turn(house: House) -> None:
+    house.add("q" * (LARGEST + 1), QUIT)
+    turns = []
+    for _ in range(2 * PATIENCE + 2):
+        house.add("h", GREETING)
+        turns.append(house.end_turn()[0])
+    assert "".join(turns) == "h" * PATIENCE + "q" + "h" * PATIENCE + "q"
+
+
+def test_of_several_that_waited_for_long_the_first_goes_on_first(house: House) -> None:
+    house.add("q", QUIT)
+    house.add("h", GREETING)
+    house.end_turn()
+    house.add("c", CONTENT)
+    for _ in range(PATIENCE - 1):
+        house.add("h", GREETING)
+        house.end_turn()
+    house.add("h", GREETING)
+    assert [house.end_turn() for _ in range(3)] == ["q!q", "c!c", "h!h"]
+
+
+def test_a_crowd_goes_on_in_pieces(house: House) -> None:
+    sizes = []
+    house.add("m" * (2 * LARGEST + 1), MAIL)
+    house.add("c", CONTENT)
+    for _ in range(4):
+        turn = house.end_turn()
+        sizes.append((turn[0], turn.count("!")))
+    assert sizes == [("m", LARGEST), ("m", LARGEST), ("m", 1), ("c", 1)]
+
+
+def test_who_is_added_in_the_midst_of_its_stage_waits_for_the_next_turn(house: House) -> None:
+    house.add("m", MAIL, lambda: house.add("n", MAIL))
+    assert house.end_turn() == "m!m"
+    assert house.end_turn() == "n!n"
+
+
+def test_the_rest_goes_on_when_one_breaks_the_turn(house: House) -> None:
+    def break_off() -> None:
+        raise KeyboardInterrupt
+
+    house.add("m", MAIL, break_off)
+    house.add("c", CONTENT)
+    with pytest.raises(KeyboardInterrupt):
+        house.end_turn()
+    assert house.end_turn() == "mc!m!c"
+    # And the outbox, that nobody attends to any more, is emptied by itself.
+    house.outbox.add(Member(house, "z", None))
+    assert house.end_turn() == "!z"
+
+
+@given(st.lists(st.one_of(st.none(), st.sampled_from(STAGES))))
+def test_everyone_goes_on_once_and_soon(steps: list[int | None]) -> None:
+    house = House()
+    joined: dict[str, int] = {}
+    left: dict[str, int] = {}
+    by_stage: dict[int, list[str]] = {}
+
+    def end_turn() -> None:
+        for name in house.end_turn().split("!")[0]:
+            assert name not in left
+            left[name] = house.loop.turns
+
+    for number, stage in enumerate(steps):
+        if stage is None:
+            end_turn()
+        else:
+            name = chr(0x4E00 + number)
+            joined[name] = house.loop.turns
+            by_stage.setdefault(stage, []).append(name)
+            house.add(name, stage)
+    for _ in range(len(STAGES)):
+        end_turn()
+    assert left.keys() == joined.keys()
+    most = PATIENCE + len(STAGES)
+    assert all(left[name] - joined[name] <= most for name in joined)
+    for names in by_stage.values():
+        assert names == sorted(names, key=lambda name: left[name])
