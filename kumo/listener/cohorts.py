@@ -22,15 +22,19 @@ if TYPE_CHECKING:
 CONTENT: Final = 4
 """The stage of what is read after DATA; those of commands go by their first letter."""
 
-_STAGES: Final = {ord("E"): 0, ord("H"): 0, ord("M"): 1, ord("R"): 2, ord("D"): 3, ord("B"): 3}
+_STAGES: Final = {
+    ord(letter): stage for stage, letters in enumerate(("AEHSX", "M", "R", "BD")) for letter in letters
+}
 _LAST: Final = 5
-"""QUIT, for nothing is to wait for its end, and whatever else there is."""
+"""QUIT, as nothing is to wait for an end, and whatever else there is."""
 
 LARGEST: Final = 64
 """Connections that go on before the loop may turn to others."""
 
-PATIENCE: Final = 8
-"""Turns for which a stage waits at most while earlier ones are served."""
+PATIENCE: Final = 2
+"""Turns for which a stage may be passed over; then the one that has waited longest is next. With one turn
+half of the gain is lost, more than two gain nothing and leave more to a client that always has an early
+command."""
 
 _LOWER_CASE: Final = 0x20
 
@@ -91,17 +95,21 @@ class Cohorts:
         self._since[stage] = self._turn
         self._count -= len(cohort)
         now = self._loop.time()
-        outbox = self._outbox
-        outbox.is_attended = True
+        done = 0
+        self._outbox.is_attended = True
         try:
             for member in cohort:
+                done += 1
                 member.go_on(now)
         finally:
-            outbox.is_attended = False
+            if done < len(cohort):
+                self._waiting[stage][:0] = cohort[done:]
+                self._count += len(cohort) - done
+            self._outbox.is_attended = False
             self._is_due = self._count > 0
             if self._is_due:
                 self._loop.call_soon(self.run)
-        outbox.flush()
+            self._outbox.flush()
 
     def _next_stage(self) -> int:
         """The earliest stage of those where somebody waits, or the one that has waited for too long."""

@@ -47,6 +47,12 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("kumod.listener")
 
+_LF: Final = 10
+
+_SHORT: Final = 4096
+"""Octets of commands that may wait for their turn; more of them are worked off at once, for what is read of
+all connections in a turn is kept until then."""
+
 
 class EsmtpConnection(ChangingConnection):
     """One connection.
@@ -105,16 +111,20 @@ class EsmtpConnection(ChangingConnection):
         if self._verdict is not None:
             self._take_early(session, nbytes, now)
             return
-        stage = CONTENT if session.is_receiving_content() else stage_of(self._view[0])
+        is_content = session.is_receiving_content()
+        stage = CONTENT if is_content else stage_of(self._view[0])
         session.receive_data(self._view, now, 0, nbytes)
-        # Read from again before its turn came, or a large piece of content: no more of it is to gather.
-        if not (self._has_input or nbytes > COMMAND_OCTETS or self._is_alone()):
+        # Read from again before its turn came, or much at once: no more of it is to gather. And octets that
+        # end no line are no reason for others to wait.
+        is_short = nbytes <= (COMMAND_OCTETS if is_content else _SHORT)
+        may_wait = is_short and self._view[nbytes - 1] == _LF
+        if may_wait and not (self._has_input or self._is_alone()):
             self._has_input = True
             self._context.cohorts.add(self, stage)
             return
         self._pump(now)
-        if nbytes > COMMAND_OCTETS and not session.is_reading:
-            # Commands may stand behind the content: enough to keep, even without one read more.
+        if (nbytes > COMMAND_OCTETS or self._has_input) and not session.is_reading:
+            # Commands may stand behind the content, or in two reads: enough to keep, even without another.
             self._hold_back()
 
     def eof_received(self) -> bool:
@@ -160,9 +170,11 @@ class EsmtpConnection(ChangingConnection):
             now: the loop's time in seconds.
         """
         self._has_input = False
+        if self._is_closing:
+            return
         try:
             self._pump(now)
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong here, the others are still to go on
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, the others go on
             self._report(error)
             self.abort()
 
@@ -193,6 +205,7 @@ class EsmtpConnection(ChangingConnection):
 
     def abort(self) -> None:
         """Drop the connection at once."""
+        self._is_closing = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -251,7 +264,7 @@ class EsmtpConnection(ChangingConnection):
                 self._close(self._context.now())
         except Exception as error:  # noqa: BLE001 - whatever goes wrong here, the others are still to send
             self._report(error)
-            transport.abort()
+            self.abort()
 
     def _opened(self, session: ServerSession, _event: ConnectionOpened) -> None:
         context = self._context

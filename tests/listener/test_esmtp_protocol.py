@@ -549,13 +549,62 @@ async def test_a_large_piece_of_content_is_taken_at_once(bench: Bench) -> None:
     assert bench.taken().startswith("250 ")
 
 
-async def test_time_limit_does_not_count_while_input_waits_for_its_turn(bench: Bench) -> None:
+async def test_octets_that_end_no_line_are_no_reason_to_wait(bench: Bench) -> None:
+    bench.read(b"NO")
+    bench.read(b"OP\r\n")
+    # Had the first octets waited, the rest would have been answered at once.
+    assert bench.transport.written == b""
+    assert bench.taken() == "250 the goggles do nothing\r\n"
+
+
+@pytest.mark.parametrize(("octets", "waits"), [(4096, True), (4097, False)])
+async def test_many_commands_at_once_are_worked_off_at_once(
+    bench: Bench, octets: int, *, waits: bool
+) -> None:
+    bench.read(b"MAIL FROM:<>\r\n".ljust(octets - 2, b"\0") + b"\r\n")
+    assert ("mail_from" not in bench.house.policy.names()) is waits
+    bench.clock.end_turn()
+    assert "mail_from" in bench.house.policy.names()
+
+
+async def test_content_waits_for_its_turn_up_to_a_usual_read(bench: Bench) -> None:
+    bench.say(b"MAIL FROM:<>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n")
+    bench.read((b"x" * 62 + b"\r\n") * (COMMAND_OCTETS // 64 - 1) + b".\r\n")
+    assert bench.house.receiver.received == []
+    bench.clock.end_turn()
+    assert len(bench.house.receiver.received) == 1
+
+
+async def test_two_reads_that_a_verdict_keeps_waiting_are_the_last(bench: Bench) -> None:
+    answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    bench.house.policy.answers["mail_from"] = lambda *_: answer
+    bench.read(b"MAIL FROM:<>\r\n")
+    bench.read(b"RCPT TO:<c@d.example>\r\n")
+    assert bench.transport.is_stopped()
+    answer.set_result(None)
+    await asyncio.sleep(0)
+    assert bench.taken() == "250 OK <>\r\n250 OK <c@d.example>\r\n"
+    assert not bench.transport.is_stopped()
+
+
+async def test_time_limit_is_not_enforced_while_input_waits_for_its_turn(bench: Bench) -> None:
     # As when something else keeps the loop: its timers come before what it has read.
     bench.read(b"NOOP\r\n")
     bench.clock.advance(LIMIT)
     assert bench.taken() == "250 the goggles do nothing\r\n"
     bench.clock.advance(LIMIT)
     assert bench.taken() == "421 4.3.2 mx.example.com idle too long\r\n"
+
+
+async def test_message_that_waits_for_its_turn_is_not_taken_after_the_connection_was_dropped(
+    bench: Bench,
+) -> None:
+    bench.say(b"MAIL FROM:<>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n")
+    bench.read(b"x\r\n.\r\n")
+    bench.protocol.abort()
+    bench.clock.end_turn()
+    assert bench.house.receiver.received == []
+    assert bench.transport.ending == "aborted"
 
 
 async def test_connection_that_is_lost_while_it_waits_for_its_turn_is_gone(bench: Bench) -> None:
@@ -583,11 +632,20 @@ async def test_daemon_that_stops_still_answers_what_was_read(bench: Bench) -> No
     assert bench.taken() == "250 the goggles do nothing\r\n421 4.3.2 mx.example.com shutting down\r\n"
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(RuntimeError("no log today"), "no log today"), (asyncio.CancelledError(), "CancelledError")],
+    ids=["exception", "cancelled"],
+)
 async def test_fault_in_one_session_harms_no_other_of_its_cohort(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: BaseException,
+    told: str,
 ) -> None:
     def log_rejection(*_arguments: object) -> None:
-        raise RuntimeError("no log today")
+        raise error
 
     other = Transport()
     bench.neighbour.connection_made(other)  # type: ignore[arg-type]
@@ -599,7 +657,7 @@ async def test_fault_in_one_session_harms_no_other_of_its_cohort(
     bench.clock.end_turn()
     assert bench.transport.ending == "aborted"
     assert other.taken() == "221 So long, and thanks for all the fish!\r\n"
-    assert caplog.messages == ["127.0.0.1:40000: session fails: no log today"]
+    assert caplog.messages == [f"127.0.0.1:40000: session fails: {told}"]
 
 
 # --- STARTTLS ----------------------------------------------------------------------------------------

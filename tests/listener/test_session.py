@@ -304,6 +304,28 @@ async def test_sessions_that_read_by_turns_do_not_mix(house: House) -> None:
     assert sorted(house.receiver.contents) == contents
 
 
+@pytest.mark.parametrize("secure", [False, True], ids=["clear", "tls"])
+async def test_many_pipelined_commands_of_one_among_others_are_all_answered(
+    house: House, *, secure: bool
+) -> None:
+    server = await house.start()
+    # Who is alone does not wait for the turn of others.
+    other = await house.connect(server)
+    client = await house.connect(server)
+    for one in (other, client):
+        assert (await one.line()).startswith("220 ")
+    if secure:
+        assert (await client.say("EHLO c.example")).startswith("250-")
+        await client.start_tls()
+    for octets in (900, 20):
+        client.send((b"NOOP " + b"x" * octets + b"\r\n") * 2000)
+    client.send(b"QUIT\r\n")
+    replies = await client.rest()
+    assert replies.count(b"250 the goggles do nothing\r\n") == 4000
+    assert replies.endswith(b"221 So long, and thanks for all the fish!\r\n")
+    assert await other.say("NOOP") == "250 the goggles do nothing"
+
+
 async def test_large_messages_pipelined_behind_a_slow_store(house: House) -> None:
     """More stands behind the final dot than a paused session may be given twice."""
     gate = Gate()
