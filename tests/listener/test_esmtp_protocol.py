@@ -663,6 +663,20 @@ async def test_fault_in_one_session_harms_no_other_of_its_cohort(
 # --- STARTTLS ----------------------------------------------------------------------------------------
 
 
+async def test_clear_text_that_comes_while_starttls_waits_for_its_turn_gets_nowhere(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    monkeypatch.setattr("kumo.tls.TlsContexts.server_context", lambda *_: context)
+    bench.transport.protocol = bench.protocol
+    bench.read(b"STARTTLS\r\n")
+    bench.read(b"MAIL FROM:<>\r\n")
+    assert bench.transport.taken() == "220 Ready to Start TLS\r\n"
+    assert bench.transport.was_paused
+    assert bench.taken() == ""
+    assert "mail_from" not in bench.house.policy.names()
+
+
 async def test_clear_text_between_the_220_and_the_tls_layer_gets_nowhere(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
