@@ -11,7 +11,7 @@ MAX_PROTOCOL_ERRORS: Final = 100
 """Protocol errors in a row after which the session ends."""
 
 MAX_HELD_OCTETS: Final = 65536
-"""Octets of unread input with which a paused session still takes one more read."""
+"""Octets of unread input, besides a line, with which a paused session still takes one more read."""
 
 MAX_SIZE_DIGITS: Final = 20
 """RFC 1870 §4."""

@@ -161,7 +161,8 @@ class ServerSession:
             end: octet after the last one that counts; -1: the buffer's end.
 
         Raises:
-            LocalProtocolError: after ``receive_eof``, or again and again while ``is_reading`` is False.
+            LocalProtocolError: after ``receive_eof``, or again and again without a look at ``next_event`` or
+                while ``is_reading`` is False.
         """
         if self._eof:
             raise LocalProtocolError("octets came after end of file")
@@ -175,7 +176,7 @@ class ServerSession:
             start += self._content.receive(data, start, end)
             if start == end:
                 return
-        if lines.held_octets() > MAX_HELD_OCTETS:
+        if lines.held_octets() > MAX_HELD_OCTETS + lines.limit:
             raise LocalProtocolError("the shell goes on reading while the session is paused")
         lines.feed(bytes(data[start:end]))
 

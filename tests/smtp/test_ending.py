@@ -276,13 +276,20 @@ def test_a_paused_session_takes_one_read_more_and_no_flood() -> None:
         session.receive_data(b"x", 0.0)
 
 
-def test_small_reads_while_paused_are_kept_up_to_a_bound() -> None:
-    session = ServerSession(parameters(), 0.0)
-    for _ in range(MAX_HELD_OCTETS // 1000):
+@pytest.mark.parametrize("line_limit", [998, 100_000])
+def test_small_reads_while_paused_are_kept_up_to_a_bound(line_limit: int) -> None:
+    session = ServerSession(parameters(line_length_hard_limit=line_limit), 0.0)
+    for _ in range((MAX_HELD_OCTETS + line_limit) // 1000):
         session.receive_data(b"x" * 1000, 0.0)
     session.receive_data(b"x" * 1000, 0.0)
     with pytest.raises(LocalProtocolError, match="goes on reading"):
         session.receive_data(b"x", 0.0)
+
+
+def test_a_long_line_that_may_be_so_long_is_no_flood() -> None:
+    pair = SessionPair(line_length_hard_limit=100_000)
+    segments = [b"NOOP " + b"x" * 70_000, b"x" * 10_000, b"\r\n"]
+    assert pair.send_in(segments) == "250 the goggles do nothing\r\n"
 
 
 @pytest.mark.parametrize("octets", [b"QUIT\r\n" + b"NOOP\r\n" * 1000, b"FOO\r\n" * 1000])
