@@ -62,7 +62,7 @@ class Cohorts:
         self._loop = loop
         self._outbox = outbox
         self._waiting: list[list[Member]] = [[] for _ in range(_LAST + 1)]
-        # The turn from which on each stage is waiting.
+        # The turn from which on each stage is waiting; of a crowd the part that is left begins anew.
         self._since = [0] * (_LAST + 1)
         self._count = 0
         self._turn = 0

@@ -205,8 +205,8 @@ class EsmtpConnection(ChangingConnection):
 
     def abort(self) -> None:
         """Drop the connection at once."""
-        self._is_closing = True
         if self._transport is not None:
+            self._is_closing = True
             self._transport.abort()
 
     # --- events of the session --------------------------------------------------------------------

@@ -8,7 +8,7 @@ passes it to each listener; nothing else may keep a view of it.
 from __future__ import annotations
 
 COMMAND_OCTETS = 65536
-"""Most octets of a read outside DATA; bounds what a session has to keep while policy thinks."""
+"""Most octets of a read outside content; bounds what a session has to keep while policy thinks."""
 
 _MOST_OCTETS = 4 * 1024 * 1024
 """A longer read gains nothing, whatever ``data_buffer_size`` allows."""

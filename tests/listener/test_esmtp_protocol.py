@@ -607,6 +607,13 @@ async def test_message_that_waits_for_its_turn_is_not_taken_after_the_connection
     assert bench.transport.ending == "aborted"
 
 
+async def test_connection_that_was_to_be_dropped_before_it_was_made_is_not_mute() -> None:
+    bench = Bench()
+    bench.protocol.abort()
+    assert bench.connect().startswith("220 ")
+    assert bench.say(b"NOOP\r\n") == "250 the goggles do nothing\r\n"
+
+
 async def test_connection_that_is_lost_while_it_waits_for_its_turn_is_gone(bench: Bench) -> None:
     bench.read(b"MAIL FROM:<>\r\n")
     bench.protocol.connection_lost(None)
