@@ -112,7 +112,6 @@ class EsmtpConnection(ChangingConnection):
             self._take_early(session, nbytes, now)
             return
         is_content = session.is_receiving_content()
-        stage = CONTENT if is_content else stage_of(self._view[0])
         session.receive_data(self._view, now, 0, nbytes)
         # Read from again before its turn came, or much at once: no more of it is to gather. And octets that
         # end no line are no reason for others to wait.
@@ -120,7 +119,7 @@ class EsmtpConnection(ChangingConnection):
         may_wait = is_short and self._view[nbytes - 1] == _LF
         if may_wait and not (self._has_input or self._is_alone()):
             self._has_input = True
-            self._context.cohorts.add(self, stage)
+            self._context.cohorts.add(self, CONTENT if is_content else stage_of(self._view[0]))
             return
         self._pump(now)
         if (nbytes > COMMAND_OCTETS or self._has_input) and not session.is_reading:
