@@ -121,9 +121,7 @@ kumo_insert_eight(__m128i octets_and_missing, uint64_t row, unsigned char *out)
 }
 
 KUMO_INLINE unsigned char *
-kumo_insert(
-    const unsigned char *step, kumo_flags flags, uint64_t marks, unsigned char *out, kumo_kind kind
-)
+kumo_insert(const unsigned char *step, uint64_t marks, unsigned char *out, kumo_kind kind)
 {
     for (int i = 0; i < KUMO_STEP; i += 32) {
         const __m256i octets = _mm256_loadu_si256((const __m256i *) (step + i));
@@ -141,7 +139,7 @@ kumo_insert(
 }
 
 KUMO_INLINE unsigned char *
-kumo_remove(const unsigned char *step, kumo_flags flags, uint64_t marks, unsigned char *out)
+kumo_remove(const unsigned char *step, uint64_t marks, unsigned char *out)
 {
     for (int i = 0; i < KUMO_STEP; i += 8, out += 8) {
         const uint64_t row = kumo_turned(marks, i + 61) & 0x7F8;

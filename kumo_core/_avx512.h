@@ -62,10 +62,17 @@ kumo_copy(unsigned char *to, const unsigned char *from)
 KUMO_INLINE __m512i
 kumo_missing_before(__m512i octets, kumo_kind kind)
 {
-    const __m512i lf = _mm512_set1_epi8(KUMO_LF);
+    const __m512i from_lf = _mm512_xor_si512(octets, _mm512_set1_epi8(KUMO_LF));
+    const __m512i other = _mm512_sub_epi8(
+        _mm512_setzero_si512(), _mm512_min_epu8(from_lf, _mm512_set1_epi8(1))
+    );
     if (kind == KUMO_STUFF)
         return _mm512_set1_epi8(KUMO_DOT);
-    return _mm512_mask_mov_epi8(lf, _mm512_cmpeq_epi8_mask(octets, lf), _mm512_set1_epi8(KUMO_CR));
+    /* CR, changed to LF for other octets: a comparison would wait for the one port that compares, shuffles and
+     * squeezes. */
+    return _mm512_ternarylogic_epi64(
+        other, _mm512_set1_epi8(KUMO_CR ^ KUMO_LF), _mm512_set1_epi8(KUMO_CR), 0x6A
+    );
 }
 
 /* Of 32 octets, each behind what is missing before it; what is missing before none is squeezed out. */
@@ -75,13 +82,11 @@ kumo_insert_half(__m512i pairs, uint32_t marks, unsigned char *out)
     const uint64_t before = 0x5555555555555555ULL;
     const uint64_t used = _pdep_u64(marks, before) | ~before;
     _mm512_storeu_si512(out, _mm512_maskz_compress_epi8(used, pairs));
-    return out + 32 + __builtin_popcount(marks);
+    return out + __builtin_popcountll(used);
 }
 
 KUMO_INLINE unsigned char *
-kumo_insert(
-    const unsigned char *step, kumo_flags flags, uint64_t marks, unsigned char *out, kumo_kind kind
-)
+kumo_insert(const unsigned char *step, uint64_t marks, unsigned char *out, kumo_kind kind)
 {
     /* Pairs are made within sixteen octets, eight of each half. */
     const __m512i halves = _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0);
@@ -92,7 +97,7 @@ kumo_insert(
 }
 
 KUMO_INLINE unsigned char *
-kumo_remove(const unsigned char *step, kumo_flags flags, uint64_t marks, unsigned char *out)
+kumo_remove(const unsigned char *step, uint64_t marks, unsigned char *out)
 {
     /* Packed in a register: the form that stores at once is many times slower on some processors. */
     _mm512_storeu_si512(out, _mm512_maskz_compress_epi8(~marks, _mm512_loadu_si512(step)));

@@ -29,15 +29,14 @@ kumo_over_copy(const unsigned char *step, uint64_t marks, unsigned char *out, ku
 /* The same at one price, but for few marks: of the step, or of its block. */
 KUMO_INLINE unsigned char *
 kumo_change_step(
-    const unsigned char *step, kumo_flags flags, uint64_t marks, int is_sparse, unsigned char *out,
-    kumo_kind kind
+    const unsigned char *step, uint64_t marks, int is_sparse, unsigned char *out, kumo_kind kind
 )
 {
     if (is_sparse)
         return kumo_over_copy(step, marks, out, kind);
     if (kind == KUMO_UNSTUFF)
-        return kumo_remove(step, flags, marks, out);
-    return kumo_insert(step, flags, marks, out, kind);
+        return kumo_remove(step, marks, out);
+    return kumo_insert(step, marks, out, kind);
 }
 
 /* Change up to 64 octets in copies of exact size; tells whether there was room. */
@@ -48,14 +47,13 @@ kumo_change_ragged(kumo_change *change, kumo_kind kind)
     kumo_window window;
     const ptrdiff_t end = change->taken > 0 ? change->length : kumo_lead(change->from, change->length);
     const unsigned char *step = kumo_open_window(&window, change->from, change->taken, end);
-    const kumo_flags flags = kumo_flagged(step, kind);
     const int is_last = change->taken + window.length == change->length;
-    const uint64_t marks = kumo_marks(flags);
+    const uint64_t marks = kumo_marks(kumo_flagged(step, kind));
     const int changed = __builtin_popcountll(marks & window.valid);
     ptrdiff_t made = window.length + (kind == KUMO_UNSTUFF ? -changed : changed);
 
     /* What is flagged behind the window's end changes nothing before it. */
-    kumo_change_step(step, flags, marks, __builtin_popcountll(marks) <= KUMO_SPARSE, out, kind);
+    kumo_change_step(step, marks, __builtin_popcountll(marks) <= KUMO_SPARSE, out, kind);
     if (kind == KUMO_MEND && is_last && step[window.length - 1] == KUMO_CR)
         out[made++] = KUMO_LF;
     if (made > change->room - change->made)
@@ -66,25 +64,36 @@ kumo_change_ragged(kumo_change *change, kumo_kind kind)
     return 1;
 }
 
-/* Change a block, over-copying where there are few places: in all of it, or in each step by itself. */
+/* Change a block, over-copying where there are few places: in each step by itself, or in all of it.
+ *
+ * It is all marked before any of it is changed, so that nothing waits for marks: with AVX-512 lone CR took a
+ * tenth longer when each step was marked and changed in turn, lines of 78 octets at the baseline a third. */
 KUMO_INLINE unsigned char *
 kumo_change_block(const unsigned char *block, unsigned char *out, kumo_kind kind)
 {
     const unsigned char *const end = block + KUMO_BLOCK;
     uint64_t marks[KUMO_BLOCK / KUMO_STEP];
     int count = 0;
-    for (int i = 0; KUMO_BLOCKWISE && i < KUMO_BLOCK / KUMO_STEP; i++) {
+    for (int i = 0; i < KUMO_BLOCK / KUMO_STEP; i++) {
         marks[i] = kumo_marks(kumo_flagged(block + i * KUMO_STEP, kind));
         count += __builtin_popcountll(marks[i]);
     }
-    for (int i = 0; block < end; block += KUMO_STEP, i++) {
-        const kumo_flags flags = kumo_flagged(block, kind);
-        if (!KUMO_BLOCKWISE) {
-            marks[i] = kumo_marks(flags);
-            count = __builtin_popcountll(marks[i]);
+    if (!KUMO_BLOCKWISE) {
+        for (int i = 0; block < end; block += KUMO_STEP, i++) {
+            const int is_sparse = __builtin_popcountll(marks[i]) <= KUMO_SPARSE;
+            out = kumo_change_step(block, marks[i], is_sparse, out, kind);
         }
-        out = kumo_change_step(block, flags, marks[i], count <= KUMO_SPARSE, out, kind);
+        return out;
     }
+    if (count <= KUMO_SPARSE) {
+        for (int i = 0; block < end; block += KUMO_STEP, i++)
+            out = kumo_change_step(block, marks[i], 1, out, kind);
+        return out;
+    }
+    /* The compiler leaves the AVX2 form rolled up: 6 % more. */
+#pragma GCC unroll 7
+    for (int i = 0; block < end; block += KUMO_STEP, i++)
+        out = kumo_change_step(block, marks[i], 0, out, kind);
     return out;
 }
 
@@ -102,9 +111,8 @@ kumo_change_steps(kumo_change *change, kumo_kind kind)
         length -= KUMO_BLOCK;
     }
     for (; length >= KUMO_MARGIN && end - to >= KUMO_MARGIN; length -= KUMO_STEP) {
-        const kumo_flags flags = kumo_flagged(from, kind);
-        const uint64_t marks = kumo_marks(flags);
-        to = kumo_change_step(from, flags, marks, __builtin_popcountll(marks) <= KUMO_SPARSE, to, kind);
+        const uint64_t marks = kumo_marks(kumo_flagged(from, kind));
+        to = kumo_change_step(from, marks, __builtin_popcountll(marks) <= KUMO_SPARSE, to, kind);
         from += KUMO_STEP;
     }
     change->taken = change->length - length;

@@ -25,9 +25,8 @@
 /* The flags as marks: one bit an octet, the first lowest. */
 #define kumo_marks KUMO_OF_SET(kumo_marks)
 #define kumo_copy KUMO_OF_SET(kumo_copy)
-/* Insert an octet before each flagged one, or remove the flagged ones, at one price whatever the flags, which
- * are given as marks, too; return the end of what was made. Inserting writes up to 128 octets, removing
- * 64. */
+/* Insert an octet before each marked one, or remove the marked ones, at one price whatever the marks; return
+ * the end of what was made. Inserting writes up to 128 octets, removing 64. */
 #define kumo_insert KUMO_OF_SET(kumo_insert)
 #define kumo_remove KUMO_OF_SET(kumo_remove)
 #define kumo_missing_before KUMO_OF_SET(kumo_missing_before)
