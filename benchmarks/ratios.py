@@ -158,14 +158,21 @@ def goals(results: Results) -> Iterator[Goal]:
     cost = dearest / results.seconds(scan, "a_text")
     yield Goal(f"scan, dearest hostile input ÷ a, {best}", cost, 4, at_most=True)
     for name in results.sets:
-        common = statistics.median(results.ratio(f"fix {name}", "memcpy", corpus) for corpus in clean)
-        dearest = min(results.ratio(f"fix {name}", "memcpy", corpus) for corpus in CORPORA | HOSTILE)
-        yield Goal(
-            f"fix, dearest input ÷ a b c e, which it does not copy, {name}",
-            common / dearest,
-            4,
-            at_most=True,
-        )
+        yield from _mending_goals(results, f"fix {name}", clean)
+
+
+def _mending_goals(results: Results, kernel: str, clean: tuple[str, ...]) -> Iterator[Goal]:
+    """How much dearer than usual a peer can make mending; at most four times, by whatever is usual."""
+    instruction_set = kernel.removeprefix("fix ")
+    dearest = min(results.ratio(kernel, "memcpy", corpus) for corpus in CORPORA | HOSTILE)
+    usual = {
+        "d, which it mends": results.ratio(kernel, "memcpy", "d_bare_lf"),
+        "a b c e, which it does not copy": statistics.median(
+            results.ratio(kernel, "memcpy", corpus) for corpus in clean
+        ),
+    }
+    for what, common in usual.items():
+        yield Goal(f"fix, dearest input ÷ {what}, {instruction_set}", common / dearest, 4, at_most=True)
 
 
 def plot(results: Results) -> str:
