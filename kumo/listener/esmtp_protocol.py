@@ -202,12 +202,6 @@ class EsmtpConnection(ChangingConnection):
             if self._verdict is None:
                 self._pump(now)
 
-    def abort(self) -> None:
-        """Drop the connection at once."""
-        if self._transport is not None:
-            self._is_closing = True
-            self._transport.abort()
-
     # --- events of the session --------------------------------------------------------------------
 
     def _pump(self, now: float) -> None:

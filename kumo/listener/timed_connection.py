@@ -155,11 +155,15 @@ class TimedConnection:
         Args:
             reason: for the log.
         """
-        transport = self._transport
-        if transport is not None and not self._is_closing:
-            self._is_closing = True
+        if self._transport is not None and not self._is_closing:
             _logger.info("%s: dropped: %s", self._connection.peer, reason)
-            transport.abort()
+            self.abort()
+
+    def abort(self) -> None:
+        """Drop the connection at once; what was read and waits for its turn is not worked off any more."""
+        if self._transport is not None:
+            self._is_closing = True
+            self._transport.abort()
 
     # --- time -------------------------------------------------------------------------------------
 
@@ -192,12 +196,12 @@ class TimedConnection:
             if now < give_up_at:
                 return min(give_up_at - now, CHECK_INTERVAL)
             _logger.info("%s: dropped: it does not read what we send", self._connection.peer)
-            transport.abort()
+            self.abort()
             return None
         if self._is_closing:
             if now < self._linger_until:
                 return self._linger_until - now
-            transport.abort()
+            self.abort()
             return None
         deadline = session.deadline
         if deadline is None or self._has_input:
@@ -206,7 +210,7 @@ class TimedConnection:
         if now < deadline:
             return deadline - now
         if flow.has_unsent:
-            transport.abort()
+            self.abort()
             return None
         session.handle_timeout(now)
         self._pump(now)

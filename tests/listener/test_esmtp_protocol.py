@@ -607,6 +607,17 @@ async def test_message_that_waits_for_its_turn_is_not_taken_after_the_connection
     assert bench.transport.ending == "aborted"
 
 
+async def test_waiting_message_is_not_taken_from_a_peer_that_is_given_up(bench: Bench) -> None:
+    bench.say(b"MAIL FROM:<>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n")
+    bench.transport.unsent = 70_000
+    bench.protocol.pause_writing()
+    bench.clock.advance(LIMIT - 0.001)
+    bench.read(b"x\r\n.\r\n")
+    bench.clock.advance(CHECK_INTERVAL)
+    assert bench.transport.ending == "aborted"
+    assert bench.house.receiver.received == []
+
+
 async def test_connection_that_was_to_be_dropped_before_it_was_made_is_not_mute() -> None:
     bench = Bench()
     bench.protocol.abort()
