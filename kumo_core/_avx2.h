@@ -94,7 +94,7 @@ kumo_fill_tables(void)
 KUMO_INLINE uint64_t
 kumo_turned(uint64_t word, int place)
 {
-    return word >> place % 64 | word << (64 - place) % 64;
+    return word >> (place & 63) | word << (-place & 63);
 }
 
 /* What is missing before each octet, were it flagged. */

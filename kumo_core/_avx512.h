@@ -68,7 +68,7 @@ kumo_missing_before(__m512i octets, kumo_kind kind)
     );
     if (kind == KUMO_STUFF)
         return _mm512_set1_epi8(KUMO_DOT);
-    /* CR, changed to LF for other octets: a comparison would wait for the one port that compares, shuffles and
+    /* CR, changed to LF for other octets: a comparison would wait for the port that compares, shuffles and
      * squeezes. */
     return _mm512_ternarylogic_epi64(
         other, _mm512_set1_epi8(KUMO_CR ^ KUMO_LF), _mm512_set1_epi8(KUMO_CR), 0x6A

@@ -116,25 +116,34 @@ typedef uint32_t kumo_4x32 __attribute__((vector_size(16)));
 #define KUMO_BY_ONE(octets) ((octets) >> 8) /* each octet of a lane to where the one before it was */
 #endif
 
+#ifdef __clang__
+#define KUMO_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define KUMO_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (__typeof__(a)) {__VA_ARGS__})
+#endif
+
 /* One octet of each in turn, of the first or the second eight. */
 KUMO_INLINE kumo_4x32
 kumo_in_turn(kumo_16 a, kumo_16 b, int half)
 {
-    const kumo_16 order = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
-    return (kumo_4x32) (half ? __builtin_shuffle(a, b, order + 8) : __builtin_shuffle(a, b, order));
+    if (half)
+        return (kumo_4x32) KUMO_SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    return (kumo_4x32) KUMO_SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
 }
 
+/* Each pair twice, of the first or the second four. */
 KUMO_INLINE kumo_4x32
 kumo_twice(kumo_8x16 pairs, int half)
 {
-    const kumo_8x16 order = {0, 0, 1, 1, 2, 2, 3, 3};
-    return (kumo_4x32) (half ? __builtin_shuffle(pairs, order + 4) : __builtin_shuffle(pairs, order));
+    if (half)
+        return (kumo_4x32) KUMO_SHUFFLE(pairs, pairs, 4, 4, 5, 5, 6, 6, 7, 7);
+    return (kumo_4x32) KUMO_SHUFFLE(pairs, pairs, 0, 0, 1, 1, 2, 2, 3, 3);
 }
 
-/* Four octets are written for two: what is missing before each, and itself. Where nothing is missing an octet
- * stands there twice: if it is the first, all move by one, if the second, what follows overwrites it. With two
- * octets written for one lone line ends took a fifth longer. Not inlined: seven times over in a block it took
- * half as long again. */
+/* Four octets are written for two: what is missing before each, and itself. Where nothing is missing an
+ * octet stands there twice: if it is the first, all move by one, if the second, what follows overwrites it.
+ * With two octets written for one, lone line ends took a fifth longer. Not inlined: seven times over in a
+ * block it took half as long again. */
 __attribute__((noinline)) static unsigned char *
 kumo_insert(const unsigned char *step, uint64_t marks, unsigned char *out, kumo_kind kind)
 {
