@@ -7,6 +7,8 @@ cdef class Handler:
     cdef public object _entry
     cdef public bint _is_startup
     cdef public object _observe
+    cdef public bint _takes_connection
+    cdef public int arity
     cdef public str event
     cdef public LuaState state
 

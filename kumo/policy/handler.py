@@ -69,18 +69,24 @@ class Handler:
     Args:
         state: the state.
         event: name of the event, as text.
-        entry: the Lua function that ``bridge.entry_for`` gave.
+        entry: what ``bridge.entry_for`` gave: the Lua function, how many arguments the handler takes, and
+            whether the connection is one of them.
         is_startup: gets the time that the script itself gets.
     """
 
-    __slots__ = ("_entry", "_is_startup", "_observe", "event", "state")
+    __slots__ = ("_entry", "_is_startup", "_observe", "_takes_connection", "arity", "event", "state")
 
     def __init__(
-        self, state: LuaState, event: str, entry: Callable[..., Any], *, is_startup: bool = False
+        self,
+        state: LuaState,
+        event: str,
+        entry: tuple[Callable[..., Any], int, bool],
+        *,
+        is_startup: bool = False,
     ) -> None:
         self.state = state
         self.event = event
-        self._entry = entry
+        self._entry, self.arity, self._takes_connection = entry
         self._is_startup = is_startup
         observer_of = state.surroundings.observer_of
         self._observe = None if observer_of is None else observer_of(event)
@@ -92,7 +98,7 @@ class Handler:
 
         Args:
             message: what the handler gets as message.
-            connection: what it gets as ``conn_meta``.
+            connection: what it gets as ``conn_meta``, if it takes that.
             arguments: scalars; text as octets.
 
         Returns:
@@ -107,7 +113,7 @@ class Handler:
         frame = next(state.numbers)
         if message is not None:
             state.messages[frame] = message
-        if connection is not None:
+        if connection is not None and self._takes_connection:
             state.connections[frame] = connection
         state.active += 1
         watchdog = state.watchdog

@@ -100,7 +100,7 @@ class _Bridge(NamedTuple):
     install: Callable[..., Any]
     install_missing: Callable[..., Any]
     install_missing_method: Callable[..., Any]
-    entry_for: Callable[..., Any]
+    entry_for: Callable[..., tuple[Callable[..., Any], int, bool]]
     event_names: Callable[..., Any]
     registrars: Callable[..., Any]
     place_of_handler: Callable[..., Any]

@@ -32,6 +32,9 @@ _REWRITE = "smtp_server_rewrite_response"
 _DYNAMIC = "smtp_server_get_dynamic_parameters"
 _DOMAIN = "get_listener_domain"
 
+_WITH_EXTENSIONS = 3
+"""Arguments of a handler of EHLO that takes the extensions."""
+
 _NO_OVERRIDES = ListenerOverrides()
 
 
@@ -107,7 +110,10 @@ class SessionEvents:
             return None
         if verb != "EHLO":
             return ignored(handler.run(None, connection, False, octets_of(domain)))
-        result = handler.run(None, connection, True, octets_of(domain), *_octets_of_all(keywords))
+        if handler.arity < _WITH_EXTENSIONS:
+            result = handler.run(None, connection, False, octets_of(domain))
+        else:
+            result = handler.run(None, connection, True, octets_of(domain), *_octets_of_all(keywords))
         return None if result is None else then(result, _keywords)
 
     def on_auth_plain(

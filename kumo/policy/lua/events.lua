@@ -2,6 +2,7 @@
 local host, bridge = ...
 local type, error, tostring, pairs, ipairs = type, error, tostring, pairs, ipairs
 local tonumber, tointeger, math_type, format = tonumber, math.tointeger, math.type, string.format
+local getinfo = debug.getinfo
 local kumo = bridge.kumo
 local current_event, lines, defined_at = bridge.current_event, bridge.lines, bridge.defined_at
 local fail = bridge.fail
@@ -121,7 +122,31 @@ shapes.smtp_server_split_transaction = shapes.smtp_server_data
 shapes.smtp_server_message_received = shapes.smtp_server_data
 shapes.smtp_server_message_deferred_inject = shapes.smtp_server_data
 
+-- The same for handlers that do not take the connection, and which argument it would be: to make it, and to
+-- remember it on both sides, costs a tenth of a small handler.
+local unconnected = {
+  smtp_server_get_dynamic_parameters = { 2, function(_, via) return via end },
+  smtp_server_auth_plain = { 4, function(_, authz, authc, password) return authz, authc, password end },
+  get_listener_domain = { 3, function(_, domain, via) return domain, via end },
+  smtp_server_ehlo = { 2, function(_, _, domain) return domain end },
+  smtp_server_mail_from = { 2, function(_, email) return address(email) end },
+  smtp_server_data = { 2, function(frame) return message(frame) end },
+  smtp_server_rewrite_response = { 4, function(_, code, text, command) return code, text, command end },
+}
+unconnected.smtp_server_rcpt_to = unconnected.smtp_server_mail_from
+unconnected.smtp_server_split_transaction = unconnected.smtp_server_data
+unconnected.smtp_server_message_received = unconnected.smtp_server_data
+unconnected.smtp_server_message_deferred_inject = unconnected.smtp_server_data
+
 local function plain(_, ...) return ... end
+
+local UNBOUNDED = 255 -- as many parameters as a Lua function can have
+
+-- How many arguments a function can tell from nil.
+local function arity(fn)
+  local info = getinfo(fn, 'u')
+  return info.isvararg and UNBOUNDED or info.nparams
+end
 
 -- What the host gets in place of what a handler returns.
 local results = {
@@ -147,8 +172,8 @@ local function each(handlers)
   end
 end
 
--- The host's function for an event, nil without a handler. `as` names the event whose arguments it gets,
--- `index` one handler of several.
+-- The host's function for an event, how many arguments the handler takes, and whether the connection is one of
+-- them; nil without a handler. `as` names the event whose arguments it gets, `index` one handler of several.
 function bridge.entry_for(event, as, index)
   local handlers = registered[event]
   if not handlers then return nil end
@@ -164,7 +189,9 @@ function bridge.entry_for(event, as, index)
   end
   as = as or event
   if results[as] then fn = results[as](fn) end
-  return bridge.entry(event, fn, shapes[as] or plain)
+  local taken, alternative = arity(fn), unconnected[as]
+  local is_unconnected = alternative and taken < alternative[1]
+  return bridge.entry(event, fn, is_unconnected and alternative[2] or shapes[as] or plain), taken, not is_unconnected
 end
 
 -- Where the only handler of an event begins.
