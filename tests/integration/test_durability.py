@@ -141,14 +141,19 @@ def test_sigterm_in_the_middle_of_a_load_accounts_for_every_250(tmp_path: Path, 
 
 
 def test_sigterm_waits_for_a_message_that_policy_looks_at(tmp_path: Path) -> None:
-    policy = KEEP + "kumo.on('smtp_server_message_received', function() kumo.sleep(0.5) end)"
-    with Kumod(tmp_path, policy) as daemon, Peer(daemon.port) as peer, Peer(daemon.port) as pacer:
-        pacer.reply()
+    gate = tmp_path / "gate"
+    handler = f"""kumo.on('smtp_server_message_received', function()
+      kumo.log_info 'it looks'
+      while not io.open('{gate}') do kumo.sleep(0.01) end
+    end)"""
+    with Kumod(tmp_path, KEEP + handler) as daemon, Peer(daemon.port) as peer:
         peer.greet()
         peer.begin(b"a@example.com", b"b@example.org")
         peer.send(stuffed(b"Subject: x\r\n\r\n"))
-        pacer.pace()
+        daemon.wait_for_line("it looks")
         daemon.process.terminate()
+        daemon.wait_for_line("shutting down")
+        gate.touch()
         answers = parse_replies(peer.rest())
         assert [a.code for a in answers] == [250, 421]
         assert daemon.stop() == 0

@@ -547,8 +547,12 @@ def is_refused(port: int) -> bool:
 
 def test_workers_end_with_their_parent(tmp_path: Path) -> None:
     """And as long as one of them drains, no other daemon gets the spool."""
-    policy = KEEP + "kumo.on('smtp_server_ehlo', function() kumo.log_info 'asleep' kumo.sleep(4) end)"
-    with Workers(tmp_path, policy) as daemon:
+    gate = tmp_path / "gate"
+    handler = f"""kumo.on('smtp_server_ehlo', function()
+      kumo.log_info 'asleep'
+      while not io.open('{gate}') do kumo.sleep(0.01) end
+    end)"""
+    with Workers(tmp_path, KEEP + handler) as daemon:
         pids = list(daemon.pids().values())
         try:
             with Peer(daemon.port) as peer:
@@ -559,6 +563,7 @@ def test_workers_end_with_their_parent(tmp_path: Path) -> None:
                 second = run_kumod("--workers", "2", "--policy", str(daemon.script), cwd=tmp_path)
                 assert second.returncode == 1
                 assert "unable to lock pid file" in second.stderr
+                gate.touch()
             wait_until_ended(pids)
         finally:
             kill_if_left(*pids)
