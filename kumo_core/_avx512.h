@@ -62,12 +62,12 @@ kumo_copy(unsigned char *to, const unsigned char *from)
 KUMO_INLINE __m512i
 kumo_missing_before(__m512i octets, kumo_kind kind)
 {
+    if (kind == KUMO_STUFF)
+        return _mm512_set1_epi8(KUMO_DOT);
     const __m512i from_lf = _mm512_xor_si512(octets, _mm512_set1_epi8(KUMO_LF));
     const __m512i other = _mm512_sub_epi8(
         _mm512_setzero_si512(), _mm512_min_epu8(from_lf, _mm512_set1_epi8(1))
     );
-    if (kind == KUMO_STUFF)
-        return _mm512_set1_epi8(KUMO_DOT);
     /* CR, changed to LF for other octets: a comparison would wait for the port that compares, shuffles and
      * squeezes. */
     return _mm512_ternarylogic_epi64(

@@ -72,7 +72,7 @@ end
 
 -- Entries --------------------------------------------------------------------------------------
 
-local address, connection, message = bridge.address, bridge.connection, bridge.message
+local address, message = bridge.address, bridge.message
 
 -- Batches of addresses as tables of texts, so that the host sees no object.
 local function batches(result)
@@ -99,48 +99,43 @@ local function batches(result)
 end
 
 -- What each event's handler gets; the host passes a frame number, which objects refer to, and scalars.
-local shapes = {
-  smtp_server_connection_accepted = function(frame) return connection(frame) end,
-  smtp_server_get_dynamic_parameters = function(frame, via) return via, connection(frame) end,
-  smtp_server_auth_plain = function(frame, authz, authc, password)
-    return authz, authc, password, connection(frame)
-  end,
-  get_listener_domain = function(frame, domain, via) return domain, via, connection(frame) end,
-  smtp_server_ehlo = function(frame, is_extended, domain, ...)
-    if is_extended then return domain, connection(frame), { ... } end
-    return domain, connection(frame)
-  end,
-  smtp_server_mail_from = function(frame, email) return address(email), connection(frame) end,
-  smtp_server_data = function(frame) return message(frame), connection(frame) end,
-  smtp_server_rewrite_response = function(frame, code, text, command)
-    return code, text, command, connection(frame)
-  end,
-  spool_message_enumerated = function(frame) return message(frame) end,
-}
-shapes.smtp_server_rcpt_to = shapes.smtp_server_mail_from
-shapes.smtp_server_split_transaction = shapes.smtp_server_data
-shapes.smtp_server_message_received = shapes.smtp_server_data
-shapes.smtp_server_message_deferred_inject = shapes.smtp_server_data
+local function shapes_with(connection)
+  local shapes = {
+    smtp_server_connection_accepted = function(frame) return connection(frame) end,
+    smtp_server_get_dynamic_parameters = function(frame, via) return via, connection(frame) end,
+    smtp_server_auth_plain = function(frame, authz, authc, password)
+      return authz, authc, password, connection(frame)
+    end,
+    get_listener_domain = function(frame, domain, via) return domain, via, connection(frame) end,
+    smtp_server_ehlo = function(frame, is_extended, domain, ...)
+      if is_extended then return domain, connection(frame), { ... } end
+      return domain, connection(frame)
+    end,
+    smtp_server_mail_from = function(frame, email) return address(email), connection(frame) end,
+    smtp_server_data = function(frame) return message(frame), connection(frame) end,
+    smtp_server_rewrite_response = function(frame, code, text, command)
+      return code, text, command, connection(frame)
+    end,
+    spool_message_enumerated = function(frame) return message(frame) end,
+  }
+  shapes.smtp_server_rcpt_to = shapes.smtp_server_mail_from
+  shapes.smtp_server_split_transaction = shapes.smtp_server_data
+  shapes.smtp_server_message_received = shapes.smtp_server_data
+  shapes.smtp_server_message_deferred_inject = shapes.smtp_server_data
+  return shapes
+end
 
--- The same for handlers that do not take the connection, and which argument it would be: to make it, and to
--- remember it on both sides, costs a tenth of a small handler.
-local unconnected = {
-  smtp_server_get_dynamic_parameters = { 2, function(_, via) return via end },
-  smtp_server_auth_plain = { 4, function(_, authz, authc, password) return authz, authc, password end },
-  get_listener_domain = { 3, function(_, domain, via) return domain, via end },
-  smtp_server_ehlo = { 2, function(_, _, domain) return domain end },
-  smtp_server_mail_from = { 2, function(_, email) return address(email) end },
-  smtp_server_data = { 2, function(frame) return message(frame) end },
-  smtp_server_rewrite_response = { 4, function(_, code, text, command) return code, text, command end },
+-- Which argument the connection is, where it is not the second. For handlers that do not take it none is made: to
+-- make it, and to remember it on both sides, costs a tenth of a small handler.
+local position = {
+  smtp_server_connection_accepted = 1, get_listener_domain = 3, smtp_server_auth_plain = 4,
+  smtp_server_rewrite_response = 4,
 }
-unconnected.smtp_server_rcpt_to = unconnected.smtp_server_mail_from
-unconnected.smtp_server_split_transaction = unconnected.smtp_server_data
-unconnected.smtp_server_message_received = unconnected.smtp_server_data
-unconnected.smtp_server_message_deferred_inject = unconnected.smtp_server_data
+local shapes, unconnected = shapes_with(bridge.connection), shapes_with(function() end)
 
 local function plain(_, ...) return ... end
 
-local UNBOUNDED = 255 -- as many parameters as a Lua function can have
+local UNBOUNDED = 255 -- more than any event has
 
 -- How many arguments a function can tell from nil.
 local function arity(fn)
@@ -189,9 +184,9 @@ function bridge.entry_for(event, as, index)
   end
   as = as or event
   if results[as] then fn = results[as](fn) end
-  local taken, alternative = arity(fn), unconnected[as]
-  local is_unconnected = alternative and taken < alternative[1]
-  return bridge.entry(event, fn, is_unconnected and alternative[2] or shapes[as] or plain), taken, not is_unconnected
+  local taken = arity(fn)
+  local is_connected = taken >= (position[as] or 2)
+  return bridge.entry(event, fn, (is_connected and shapes or unconnected)[as] or plain), taken, is_connected
 end
 
 -- Where the only handler of an event begins.
