@@ -30,6 +30,7 @@ MODULES = (
     "data_scanner",
     "header_section",
     "instruction_set",
+    "line",
     "line_length",
     "transparency",
 )
@@ -83,6 +84,7 @@ COMPILED_PYTHON = (
     "kumo.reception.split",
     "kumo.smtp.content_reader",
     "kumo.smtp.dialogue",
+    "kumo.smtp.events",
     "kumo.smtp.line_reader",
     "kumo.smtp.parameters",
     "kumo.smtp.path",
@@ -90,6 +92,7 @@ COMPILED_PYTHON = (
     "kumo.smtp.reply",
     "kumo.smtp.reply_queue",
     "kumo.smtp.server_session",
+    "kumo.smtp.transaction",
     "kumo.spool.journal",
     "kumo.spool.journal_group",
     "kumo.spool.requests",
@@ -111,7 +114,11 @@ HEADERS = [
     "kumo_core/_names.h",
     "kumo_core/_octets.pxd",
     "kumo_core/_passes.h",
+    "kumo_core/command.pxd",
+    "kumo_core/data_scanner.pxd",
+    "kumo_core/header_section.pxd",
     "kumo_core/instruction_set.pxd",
+    "kumo_core/line.pxd",
 ]
 
 TRACE = bool(os.environ.get("KUMO_CYTHON_TRACE"))

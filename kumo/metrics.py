@@ -149,7 +149,8 @@ class Distribution:
     def observe(self, seconds: float) -> None:
         """Count one duration."""
         # Nearly all are below the first bound: they need no search.
-        self._counts[bisect_left(self._bounds, seconds) if seconds > self._first_bound else 0] += 1
+        place = bisect_left(self._bounds, seconds) if seconds > self._first_bound else 0
+        self._counts[place] += 1
         self._sum += seconds
 
     @property

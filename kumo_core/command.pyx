@@ -1,3 +1,4 @@
+# cython: auto_pickle=False
 """Command lines: verb, path and parameters by the grammar of RFC 5321, with UTF-8 as RFC 6531 adds it.
 
 One pass for forbidden octets, one for the grammar, no backtracking beyond an optional source route; what is
@@ -5,15 +6,12 @@ allocated is the result. It knows no command's meaning, no sequence and no limit
 ``parse_command`` for every line; policy and spool reach ``parse_path`` through ``kumo.smtp``.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.object cimport PyTypeObject
-from cpython.ref cimport Py_INCREF
-from cpython.tuple cimport PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport uint64_t
 
 import ipaddress
-from typing import NamedTuple
 
 from kumo_core._grammar cimport (
     ALNUM,
@@ -43,12 +41,10 @@ from kumo_core._grammar cimport (
 from kumo_core.errors import Fault, WireSyntaxError
 
 
-cdef extern from "Python.h":
-    object PyType_GenericAlloc(PyTypeObject *kind, Py_ssize_t length)
-
-
-class Path(NamedTuple):
-    """A reverse-path or forward-path without its angle brackets and source route.
+@cython.final
+@cython.freelist(8)
+cdef class Path:
+    """A reverse-path or forward-path without its angle brackets and source route; a value.
 
     Attributes:
         local_part: as typed, quotes kept; empty in the null reverse-path.
@@ -57,13 +53,35 @@ class Path(NamedTuple):
         is_literal: whether the domain is an address literal.
     """
 
-    local_part: str
-    domain: str
-    is_literal: bool
+    def __init__(self, str local_part not None, str domain not None, bint is_literal):
+        self.local_part = local_part
+        self.domain = domain
+        self.is_literal = is_literal
+
+    def __eq__(self, other):
+        # By fields, without a tuple: whoever keeps what became of a path compares them for every command.
+        if not isinstance(other, Path):
+            return NotImplemented
+        cdef Path path = <Path> other
+        return (
+            self.local_part == path.local_part
+            and self.domain == path.domain
+            and self.is_literal == path.is_literal
+        )
+
+    def __hash__(self):
+        return hash(self.local_part) ^ (hash(self.domain) >> 1)
+
+    def __repr__(self):
+        return f"Path(local_part={self.local_part!r}, domain={self.domain!r}, is_literal={self.is_literal!r})"
 
 
-class Command(NamedTuple):
-    """A command line that was read.
+# Nothing in it can lead back to it, so the collector need not know it.
+@cython.no_gc
+@cython.final
+@cython.freelist(8)
+cdef class Command:
+    """A command line that was read; a value.
 
     Attributes:
         verb: upper case; ``UNKNOWN`` for a word that is none of ours.
@@ -75,10 +93,29 @@ class Command(NamedTuple):
             initial response in base64 where there is one.
     """
 
-    verb: str
-    argument: str | None
-    path: Path | None
-    parameters: tuple[tuple[str, str | None], ...]
+    def __init__(self, str verb not None, str argument, Path path, tuple parameters not None):
+        self.verb = verb
+        self.argument = argument
+        self.path = path
+        self.parameters = parameters
+
+    def __eq__(self, other):
+        if not isinstance(other, Command):
+            return NotImplemented
+        return _fields_of_command(self) == _fields_of_command(<Command> other)
+
+    def __hash__(self):
+        return hash(_fields_of_command(self))
+
+    def __repr__(self):
+        return (
+            f"Command(verb={self.verb!r}, argument={self.argument!r}, path={self.path!r},"
+            f" parameters={self.parameters!r})"
+        )
+
+
+cdef tuple _fields_of_command(Command command):
+    return command.verb, command.argument, command.path, command.parameters
 
 
 cdef enum Verb:
@@ -106,8 +143,8 @@ cdef tuple VERB_NAMES = (
 )
 # Commands without arguments; values, so the same object serves every line.
 cdef tuple BARE_COMMANDS = tuple([Command(name, None, None, ()) for name in VERB_NAMES])
-cdef object NULL_REVERSE_PATH = Path("", "", False)
-cdef object POSTMASTER = Path("Postmaster", "", False)
+cdef Path NULL_REVERSE_PATH = Path("", "", False)
+cdef Path POSTMASTER = Path("Postmaster", "", False)
 
 
 def parse_command(bytes line not None):
@@ -271,42 +308,29 @@ cdef Verb _verb(const unsigned char *octets, Py_ssize_t length) noexcept nogil:
     return UNKNOWN
 
 
-# The results.
+# The results, made without a call of their constructors, which would take tuples of arguments apart.
 
-cdef object _record(object kind, Py_ssize_t length):
-    # A NamedTuple's own constructor runs Python code; this one allocates the tuple and no more. The caller
-    # fills every item.
-    return PyType_GenericAlloc(<PyTypeObject *> kind, length)
-
-
-cdef inline void _fill(object record, Py_ssize_t i, object item) noexcept:
-    Py_INCREF(item)
-    PyTuple_SET_ITEM(record, i, item)
-
-
-cdef object _make_command(Verb verb, object argument, object path, object parameters):
-    record = _record(Command, 4)
-    _fill(record, 0, VERB_NAMES[verb])
-    _fill(record, 1, argument)
-    _fill(record, 2, path)
-    _fill(record, 3, parameters)
-    return record
+cdef Command _make_command(Verb verb, str argument, Path path, tuple parameters):
+    cdef Command command = Command.__new__(Command)
+    command.verb = <str> VERB_NAMES[verb]
+    command.argument = argument
+    command.path = path
+    command.parameters = parameters
+    return command
 
 
 cdef inline str _text(Line wire, Py_ssize_t start, Py_ssize_t end):
     return PyUnicode_DecodeUTF8(<const char *> wire.octets + start, end - start, NULL)
 
 
-cdef object _make_path(Line wire, const Mailbox *box, object fault):
-    local_part = _text(wire, box.local_start, box.local_end)
-    domain = _text(wire, box.local_end + 1, box.domain_end)
+cdef Path _make_path(Line wire, const Mailbox *box, object fault):
+    cdef Path path = Path.__new__(Path)
+    path.local_part = _text(wire, box.local_start, box.local_end)
+    path.domain = _text(wire, box.local_end + 1, box.domain_end)
     if box.is_literal:
-        domain = _canonical_literal(domain, box.local_end + 1, fault)
-    record = _record(Path, 3)
-    _fill(record, 0, local_part)
-    _fill(record, 1, domain)
-    _fill(record, 2, True if box.is_literal else False)
-    return record
+        path.domain = _canonical_literal(path.domain, box.local_end + 1, fault)
+    path.is_literal = box.is_literal
+    return path
 
 
 cdef str _canonical_literal(str literal, Py_ssize_t offset, object fault):
@@ -349,6 +373,7 @@ cdef object _greeting(Line wire, Verb verb, Py_ssize_t start):
 cdef object _path_command(Line wire, Verb verb, Py_ssize_t start):
     cdef Mailbox box
     cdef Py_ssize_t end, blanks
+    cdef Path path = None
     cdef bint is_mail = verb == MAIL
     cdef Py_ssize_t keyword = 5 if is_mail else 3
     if not (matches(wire, start, "from:", 5) if is_mail else matches(wire, start, "to:", 3)):
@@ -357,7 +382,6 @@ cdef object _path_command(Line wire, Verb verb, Py_ssize_t start):
     if start == wire.length:
         raise WireSyntaxError(Fault.ARGUMENTS, start, "a path")
     start = skip_blanks(wire, start)
-    path = None
     end = special_path(wire, start, is_mail)
     if end >= 0:
         path = NULL_REVERSE_PATH if is_mail else POSTMASTER

@@ -1,14 +1,32 @@
-from typing import NamedTuple, final
+from typing import final
 
 from typing_extensions import Buffer
 
-class ScanReport(NamedTuple):
-    content_length: int
-    bare_cr: bool
-    bare_lf: bool
-    first_bare_offset: int
-    stuffed_lines: int
-    longest_line_over_limit: int
+@final
+class ScanReport:
+    def __init__(
+        self,
+        content_length: int,
+        bare_cr: bool,
+        bare_lf: bool,
+        first_bare_offset: int,
+        stuffed_lines: int,
+        longest_line_over_limit: int,
+    ) -> None: ...
+    @property
+    def content_length(self) -> int: ...
+    @property
+    def bare_cr(self) -> bool: ...
+    @property
+    def bare_lf(self) -> bool: ...
+    @property
+    def first_bare_offset(self) -> int: ...
+    @property
+    def stuffed_lines(self) -> int: ...
+    @property
+    def longest_line_over_limit(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
 
 @final
 class DataScanner:

@@ -11,13 +11,13 @@ cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint64_t
 
-from typing import NamedTuple
-
 from kumo_core.instruction_set cimport NOWHERE, kumo_findings, kumo_lines, kumo_seam, passes
 
 
-class ScanReport(NamedTuple):
-    """What was seen in the content so far; final once the scanner is complete.
+@cython.final
+@cython.freelist(8)
+cdef class ScanReport:
+    """What was seen in the content so far; final once the scanner is complete. A value.
 
     Attributes:
         content_length: as ``DataScanner.content_length``.
@@ -31,12 +31,46 @@ class ScanReport(NamedTuple):
             the dot that is to be removed; 0 when every line keeps to the limit.
     """
 
-    content_length: int
-    bare_cr: bool
-    bare_lf: bool
-    first_bare_offset: int
-    stuffed_lines: int
-    longest_line_over_limit: int
+    def __init__(
+        self,
+        Py_ssize_t content_length,
+        bint bare_cr,
+        bint bare_lf,
+        Py_ssize_t first_bare_offset,
+        Py_ssize_t stuffed_lines,
+        Py_ssize_t longest_line_over_limit,
+    ):
+        self.content_length = content_length
+        self.bare_cr = bare_cr
+        self.bare_lf = bare_lf
+        self.first_bare_offset = first_bare_offset
+        self.stuffed_lines = stuffed_lines
+        self.longest_line_over_limit = longest_line_over_limit
+
+    def __eq__(self, other):
+        if not isinstance(other, ScanReport):
+            return NotImplemented
+        return _fields(self) == _fields(<ScanReport> other)
+
+    def __hash__(self):
+        return hash(_fields(self))
+
+    def __repr__(self):
+        return (
+            "ScanReport(content_length={}, bare_cr={}, bare_lf={}, first_bare_offset={}, stuffed_lines={},"
+            " longest_line_over_limit={})".format(*_fields(self))
+        )
+
+
+cdef tuple _fields(ScanReport report):
+    return (
+        report.content_length,
+        report.bare_cr,
+        report.bare_lf,
+        report.first_bare_offset,
+        report.stuffed_lines,
+        report.longest_line_over_limit,
+    )
 
 
 @cython.final
@@ -140,14 +174,15 @@ cdef class DataScanner:
         cdef Py_ssize_t open_line = -self._lines.start
         if open_line > self._lines.limit and open_line > longest:
             longest = open_line
-        return ScanReport(
-            self._content_length(),
-            self._bare_cr,
-            self._bare_lf,
-            self._first_bare,
-            self._stuffed_lines(),
-            longest,
-        )
+        # Made without a call of its constructor, which would take a tuple of arguments apart.
+        cdef ScanReport report = ScanReport.__new__(ScanReport)
+        report.content_length = self._content_length()
+        report.bare_cr = self._bare_cr
+        report.bare_lf = self._bare_lf
+        report.first_bare_offset = self._first_bare
+        report.stuffed_lines = self._stuffed_lines()
+        report.longest_line_over_limit = longest
+        return report
 
     cdef Py_ssize_t _pending(self) noexcept:
         """Octets at the end of what was seen that are an end-of-data if the right ones follow."""

@@ -9,7 +9,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memchr, memset
 
 
-def find_section_end(bytes content not None, Py_ssize_t limit):
+cpdef Py_ssize_t find_section_end(bytes content, Py_ssize_t limit) except -1:
     """Find where the header section ends.
 
     Args:
@@ -26,6 +26,8 @@ def find_section_end(bytes content not None, Py_ssize_t limit):
 
     Source: RFC 5322 §2.1.
     """
+    if content is None:
+        raise TypeError("a content must be bytes, not None")
     cdef const unsigned char *octets = <const unsigned char *> PyBytes_AS_STRING(content)
     cdef Py_ssize_t length = PyBytes_GET_SIZE(content)
     cdef Py_ssize_t looked_at = length if length < limit else limit
@@ -42,7 +44,7 @@ def find_section_end(bytes content not None, Py_ssize_t limit):
     return length if length <= limit else whole
 
 
-def find_fields(bytes content not None, Py_ssize_t section_end, tuple names not None, Py_ssize_t limit):
+cpdef list find_fields(bytes content, Py_ssize_t section_end, tuple names, Py_ssize_t limit):
     """Find the fields that have one of these names, in their order.
 
     Args:
@@ -61,6 +63,8 @@ def find_fields(bytes content not None, Py_ssize_t section_end, tuple names not 
 
     Source: RFC 5322 §2.2, §4.5.8 (blanks before the colon).
     """
+    if content is None or names is None:
+        raise TypeError("a content must be bytes and its names a tuple, neither None")
     cdef const unsigned char *octets = <const unsigned char *> PyBytes_AS_STRING(content)
     cdef Py_ssize_t line = 0
     cdef Py_ssize_t name_end, colon, end

@@ -23,6 +23,7 @@ MODULES = [
     "data_scanner",
     "header_section",
     "instruction_set",
+    "line",
     "line_length",
     "transparency",
 ]

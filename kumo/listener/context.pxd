@@ -2,6 +2,7 @@
 
 from kumo.listener.cohorts cimport Cohorts
 from kumo.listener.outbox cimport Outbox
+from kumo.metrics cimport Histogram
 
 
 cdef class ListenerContext:
@@ -17,16 +18,20 @@ cdef class ListenerContext:
     cdef public object hostname
     cdef public bint is_shutting_down
     cdef public object loop
+    cdef public object messages_received
     cdef public object metrics
     cdef public object now
     cdef public object on_empty
     cdef public Outbox outbox
     cdef public object policy
+    cdef public Histogram process_data_duration
+    cdef public Histogram read_data_duration
     cdef public object receiver
     cdef public object rejection_log
     cdef public object relay_check
     cdef public set sessions
     cdef public object tls
+    cdef public Histogram transaction_duration
 
     cpdef new_connection(self, tuple peer, tuple local)
     cpdef forget(self, session)

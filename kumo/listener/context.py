@@ -95,16 +95,20 @@ class ListenerContext:
         "hostname",
         "is_shutting_down",
         "loop",
+        "messages_received",
         "metrics",
         "now",
         "on_empty",
         "outbox",
         "policy",
+        "process_data_duration",
+        "read_data_duration",
         "receiver",
         "rejection_log",
         "relay_check",
         "sessions",
         "tls",
+        "transaction_duration",
     )
 
     def __init__(self, config: EsmtpListener, partners: Partners) -> None:
@@ -117,7 +121,12 @@ class ListenerContext:
         self.admission = partners.admission
         self.rejection_log = partners.rejection_log
         self.accounting_log = partners.accounting_log
-        self.metrics = partners.metrics
+        self.metrics = metrics = partners.metrics
+        # Those that come with every message, so that it looks none of them up.
+        self.messages_received = metrics.total_messages_received
+        self.process_data_duration = metrics.smtpsrv_process_data_duration
+        self.read_data_duration = metrics.smtpsrv_read_data_duration
+        self.transaction_duration = metrics.smtpsrv_transaction_duration
         self.tls = partners.tls
         self.relay_check = RelayCheck(partners.relay_authority, partners.policy)
         self.hostname = config.hostname or own_hostname()

@@ -1,6 +1,7 @@
 # Types for the compiled form of esmtp_protocol.py; see docs/decisions/0005-compiled-session.md.
 
 from kumo.listener.changing_connection cimport ChangingConnection
+from kumo.listener.cohorts cimport stage_of
 from kumo.smtp cimport ServerSession as Session
 
 cdef dict _ACTIONS

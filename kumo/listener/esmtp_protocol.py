@@ -302,13 +302,13 @@ class EsmtpConnection(ChangingConnection):
 
     def _content(self, session: ServerSession, event: ContentReceived) -> None:
         context = self._context
-        received = context.metrics.total_messages_received
+        received = context.messages_received
         received[ESMTP_LISTENER] += 1
         received[self._service] += 1
         since = self._content_since
         self._content_since = None
         seconds = 0.0 if since is None else context.now() - since
-        context.metrics.smtpsrv_read_data_duration.observe(seconds)
+        context.read_data_duration.observe(seconds)
         self._processing_since = perf_counter()
         self._is_storing = True
         self._ask(session, context.receiver.receive, event)
@@ -387,9 +387,9 @@ class EsmtpConnection(ChangingConnection):
 
     def _processed(self) -> None:
         self._is_storing = False
-        metrics = self._context.metrics
-        metrics.smtpsrv_process_data_duration.observe(perf_counter() - self._processing_since)
-        metrics.smtpsrv_transaction_duration.observe(self._context.now() - self._transaction_since)
+        context = self._context
+        context.process_data_duration.observe(perf_counter() - self._processing_since)
+        context.transaction_duration.observe(context.now() - self._transaction_since)
 
     # --- TLS --------------------------------------------------------------------------------------
 

@@ -3,11 +3,12 @@
 from kumo.listener.context cimport ListenerContext
 from kumo.listener.flow_control cimport FlowControl
 from kumo.listener.session_settings cimport SessionSettings
+from kumo.message cimport Connection as ConnectionType
 from kumo.smtp cimport ServerSession as Session
 
 
 cdef class TimedConnection:
-    cdef public object _connection
+    cdef public ConnectionType _connection
     cdef public ListenerContext _context
     cdef public FlowControl _flow
     cdef public bint _has_eof

@@ -3,6 +3,7 @@
 from kumo.logs.channel cimport Channel
 from kumo.logs.selection cimport HeaderSelection, MetaSelection
 from kumo.logs.writer cimport SegmentWriter
+from kumo.message cimport Message as MessageType
 
 
 cdef class LocalLogger:
@@ -16,6 +17,6 @@ cdef class LocalLogger:
     cdef public bint _selects
     cdef public SegmentWriter _writer
 
-    cpdef offer(self, record, message)
-    cpdef _write(self, plan, record, message)
-    cpdef _with_selection(self, record, message)
+    cpdef offer(self, record, MessageType message)
+    cpdef _write(self, plan, record, MessageType message)
+    cpdef _with_selection(self, record, MessageType message)

@@ -154,7 +154,8 @@ Raises:
 def print_recipients(recipients: list[EnvelopeAddress]) -> str | list[str]:
     """Recipients as records show them: one as a string, several or none as an array."""
     if len(recipients) == 1:
-        return recipients[0].email
+        only = recipients[0]
+        return only.email
     return [recipient.email for recipient in recipients]
 
 

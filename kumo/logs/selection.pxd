@@ -1,5 +1,8 @@
 # Types for the compiled form of selection.py; see docs/decisions/0005-compiled-session.md.
 
+from kumo.message cimport Message as MessageType
+
+
 cdef class MetaSelection:
     cdef public tuple _names
     cdef public tuple _prefixes
@@ -10,6 +13,7 @@ cdef class MetaSelection:
 cdef class HeaderSelection:
     cdef public tuple _names
     cdef public tuple _prefixes
+    cdef public tuple _wanted
 
-    cpdef dict select(self, message)
+    cpdef dict select(self, MessageType message)
     cdef list _fields(self, bytes content)

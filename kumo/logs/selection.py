@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kumo.message import HeaderField, Message, header_fields, named_fields
+from kumo.message import HeaderField, Message, header_fields, named_fields, wanted_names
 
 
 class MetaSelection:
@@ -43,11 +43,12 @@ class HeaderSelection:
         patterns: as ``configure_local_logs`` takes them.
     """
 
-    __slots__ = ("_names", "_prefixes")
+    __slots__ = ("_names", "_prefixes", "_wanted")
 
     def __init__(self, patterns: Iterable[str]) -> None:
         names, self._prefixes = _sorted_patterns(pattern.lower() for pattern in patterns)
         self._names = names
+        self._wanted = wanted_names(names)
 
     def __bool__(self) -> bool:
         return bool(self._names or self._prefixes)
@@ -73,7 +74,7 @@ class HeaderSelection:
 
     def _fields(self, content: bytes) -> list[HeaderField]:
         if not self._prefixes:
-            return named_fields(content, self._names)
+            return named_fields(content, self._wanted)
         return [
             field
             for field in header_fields(content)

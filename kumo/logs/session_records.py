@@ -39,7 +39,7 @@ _UNKNOWN_CODE = 550
 
 
 def reception_record(
-    message: Message, connection: Connection, queue: str, *, node_id: str, now: int
+    message: Message, connection: Connection, queue: str, node_id: str, now: int
 ) -> LogRecord:
     """A message was accepted from an SMTP session.
 

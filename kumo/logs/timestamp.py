@@ -8,8 +8,16 @@ from __future__ import annotations
 
 import time
 from functools import lru_cache
+from typing import Final
 
 NANOSECONDS = 10**9
+
+_LAST: Final = 2**63 - 1
+"""The last nanosecond that compiled code calculates with as such: in the year 2262."""
+
+# The second that was printed last, which most records share.
+_second: int = -1
+_second_text: str = ""
 
 
 def print_rfc3339(nanoseconds: int) -> str:
@@ -20,8 +28,19 @@ def print_rfc3339(nanoseconds: int) -> str:
 
     Source: RFC 3339 §5.6.
     """
+    if 0 <= nanoseconds <= _LAST:
+        return _print_usual(nanoseconds)
     seconds, fraction = divmod(nanoseconds, NANOSECONDS)
     return f"{_date_and_time(seconds)}{_print_fraction(fraction)}Z"
+
+
+def _print_usual(nanoseconds: int) -> str:
+    global _second, _second_text  # noqa: PLW0603 - what `lru_cache` would keep, at a tenth of its price
+    seconds = nanoseconds // 10**9
+    if seconds != _second:
+        _second_text = _date_and_time(seconds)
+        _second = seconds
+    return f"{_second_text}{_print_fraction(nanoseconds - seconds * 10**9)}Z"
 
 
 def print_segment_stamp(nanoseconds: int) -> str:

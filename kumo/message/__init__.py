@@ -19,6 +19,7 @@ from kumo.message.headers import (
     prepend_field,
     remove_named,
     remove_x,
+    wanted_names,
     x_headers,
 )
 from kumo.message.message import ContentNotResident, Message
@@ -71,5 +72,6 @@ __all__ = [
     "remove_named",
     "remove_x",
     "supplemental_field",
+    "wanted_names",
     "x_headers",
 ]

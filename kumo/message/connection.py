@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
-
-from msgspec import Struct, field
 
 from kumo.config import EsmtpListener, ListenerDomain
 from kumo.message.auth_info import AuthInfo
@@ -12,7 +11,8 @@ from kumo.message.auth_info import AuthInfo
 _DEFAULTS = EsmtpListener()
 
 
-class Connection(Struct):
+@dataclass
+class Connection:
     """One SMTP session as policy, reception and logs see it.
 
     Mutable on purpose: policy edits ``meta`` during the session, the listener fills in the greeting.

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from kumo.message.encoded_words import DECODED_LIMIT, decode_encoded_words
-from kumo_core import find_fields, find_section_end
+from kumo_core.header_section import find_fields, find_section_end
 
 _SOFT_WIDTH = 75
 """Characters after which a line of encoded text is folded at the next blank."""
@@ -91,12 +91,23 @@ def header_fields(content: bytes) -> list[HeaderField]:
     return list(_scan(content))
 
 
-def named_fields(content: bytes, names: tuple[str, ...]) -> list[HeaderField]:
+@lru_cache(maxsize=256)
+def wanted_names(names: tuple[str, ...]) -> tuple[bytes, ...]:
+    """Names as ``named_fields`` takes them; what is no field name is left out, for it is found nowhere."""
+    octets = [name.encode("utf-8", "surrogateescape") for name in names]
+    return tuple([name.lower() for name in octets if _FIELD_NAME.fullmatch(name)])
+
+
+def named_fields(content: bytes, wanted: tuple[bytes, ...]) -> list[HeaderField]:
     """List the fields that have one of these names (case does not count) in their order, 10 000 at most.
 
     One pass over the lines, which makes no object for any other field.
+
+    Args:
+        content: a whole message.
+        wanted: what ``wanted_names`` gave.
     """
-    return _named(content, names, _FIELD_LIMIT)
+    return _named(content, wanted, _FIELD_LIMIT)
 
 
 def x_fields(content: bytes, limit: int) -> list[HeaderField]:
@@ -106,7 +117,7 @@ def x_fields(content: bytes, limit: int) -> list[HeaderField]:
 
 def first_field(content: bytes, name: str) -> HeaderField | None:
     """The first field of that name (case does not count), None when there is none."""
-    found = _named(content, (name,), 1)
+    found = _named(content, wanted_names((name,)), 1)
     return found[0] if found else None
 
 
@@ -118,7 +129,7 @@ def first_value(content: bytes, name: str) -> str | None:
 
 def all_values(content: bytes, name: str) -> list[str]:
     """The values of the fields of that name (case does not count), 10 000 at most; see ``field_values``."""
-    return field_values(_named(content, (name,), _FIELD_LIMIT))
+    return field_values(_named(content, wanted_names((name,)), _FIELD_LIMIT))
 
 
 def all_headers(content: bytes) -> list[tuple[str, str]]:
@@ -212,7 +223,11 @@ def x_headers(content: bytes, names: Sequence[str] | None = None) -> dict[str, s
         Values by field name in lower case with ``_`` for ``-``; the last field of a name wins. 10 000
         fields at most; see ``field_values``.
     """
-    fields = x_fields(content, _FIELD_LIMIT) if names is None else named_fields(content, tuple(names))
+    fields = (
+        x_fields(content, _FIELD_LIMIT)
+        if names is None
+        else named_fields(content, wanted_names(tuple(names)))
+    )
     keys = [field.name.lower().replace("-", "_") for field in fields]
     return dict(zip(keys, field_values(fields), strict=True))
 
@@ -244,21 +259,14 @@ def _scan(content: bytes) -> Iterator[HeaderField]:
         start = end
 
 
-def _named(content: bytes, names: tuple[str, ...], limit: int) -> list[HeaderField]:
+def _named(content: bytes, wanted: tuple[bytes, ...], limit: int) -> list[HeaderField]:
     section_end = header_section_end(content)
     return [
         HeaderField(
             content[start:name_end].decode("ascii"), _without_line_end(content[colon_end:end]), start, end
         )
-        for start, name_end, colon_end, end in find_fields(content, section_end, _octets(names), limit)
+        for start, name_end, colon_end, end in find_fields(content, section_end, wanted, limit)
     ]
-
-
-@lru_cache(maxsize=256)
-def _octets(names: tuple[str, ...]) -> tuple[bytes, ...]:
-    """Names as they are looked for; what is no field name is found nowhere."""
-    octets = [name.encode("utf-8", "surrogateescape") for name in names]
-    return tuple([name.lower() for name in octets if _FIELD_NAME.fullmatch(name)])
 
 
 def _matching_x(content: bytes) -> Iterator[HeaderField]:
@@ -278,7 +286,7 @@ def _pattern(names: tuple[str, ...] | None) -> re.Pattern[bytes]:
         names_pattern = rb"X-[!-9;-~]*"
     else:
         # An empty list matches nothing.
-        names_pattern = b"|".join(map(re.escape, _octets(names))) or rb"(?!)"
+        names_pattern = b"|".join(map(re.escape, wanted_names(names))) or rb"(?!)"
     return re.compile(rb"^(" + names_pattern + rb")[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 

@@ -112,9 +112,11 @@ class Message:
         Raises:
             ContentNotResident: it has to be loaded first.
         """
-        head, body = self.segments
-        if head:
-            self._body = body = head + body
+        body = self._body
+        if body is None:
+            raise ContentNotResident(self.id)
+        if self._head:
+            self._body = body = self._head + body
             self._head = b""
         return body
 

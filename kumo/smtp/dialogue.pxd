@@ -1,6 +1,13 @@
 # Types for the compiled form of dialogue.py; see docs/decisions/0005-compiled-session.md.
 
+from kumo_core.command cimport Command
+
+from kumo.smtp.events cimport ContentReceived, MailReceived, RecipientReceived
+from kumo.smtp.parameters cimport read_mail_parameters, read_rcpt_parameters
+from kumo.smtp.path cimport envelope_address
+from kumo.smtp.replies cimport address_accepted
 from kumo.smtp.reply_queue cimport ReplyQueue
+from kumo.smtp.transaction cimport Transaction
 
 
 cdef class Dialogue:
@@ -10,7 +17,7 @@ cdef class Dialogue:
     cdef public Py_ssize_t _accepted_mails
     cdef public Py_ssize_t _stray_responses
     cdef public object state
-    cdef public object transaction
+    cdef public Transaction transaction
     cdef public object greeting
     cdef public bint is_authenticated
     cdef public bint tls_is_active
@@ -19,6 +26,11 @@ cdef class Dialogue:
     cpdef accept(self, event, answer)
     cpdef abandon_transaction(self)
     cpdef end_content(self, content, report)
+    cpdef _mail(self, Command command, bytes line)
+    cpdef _rcpt(self, Command command, bytes line)
+    cdef _accept_mail(self, MailReceived event, answer)
+    cdef _accept_recipient(self, RecipientReceived event, answer)
+    cdef _accept_content(self, ContentReceived event, answer)
     cdef _succeed(self, reply)
-    cdef _open_transaction(self)
+    cdef Transaction _open_transaction(self)
     cdef _answer_content(self, reply, mode)

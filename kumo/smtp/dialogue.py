@@ -35,10 +35,11 @@ from kumo.smtp.extensions import ehlo_keywords
 from kumo.smtp.limits import MAX_PROTOCOL_ERRORS
 from kumo.smtp.parameters import read_mail_parameters, read_rcpt_parameters
 from kumo.smtp.path import envelope_address, normalise_greeting
+from kumo.smtp.replies import START_CONTENT, address_accepted
 from kumo.smtp.reply import Reply
 from kumo.smtp.states import COMMANDS, UNKNOWN_COMMAND, Action, State
 from kumo.smtp.transaction import Transaction
-from kumo_core.command import Command, parse_command
+from kumo_core.command import parse_command
 from kumo_core.errors import WireSyntaxError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
     from kumo.smtp.reply_queue import ReplyQueue
     from kumo.smtp.session_parameters import SessionParameters
+    from kumo_core.command import Command
     from kumo_core.data_scanner import ScanReport
 
     _Handler = Callable[["Dialogue", Command, bytes], "VerdictEvent | None"]
@@ -197,7 +199,15 @@ class Dialogue:
         Raises:
             LocalProtocolError: the event takes no such answer.
         """
-        _ACCEPTANCES[type(event)](self, event, answer)
+        # These come with every message: called by name, they know the class of what they get.
+        if isinstance(event, MailReceived):
+            self._accept_mail(event, answer)
+        elif isinstance(event, RecipientReceived):
+            self._accept_recipient(event, answer)
+        elif isinstance(event, ContentReceived):
+            self._accept_content(event, answer)
+        else:
+            _ACCEPTANCES[type(event)](self, event, answer)
 
     def refuse(self, event: VerdictEvent | TlsStarting, rejection: Rejection) -> None:
         """Send policy's refusal of an event."""
@@ -233,7 +243,7 @@ class Dialogue:
         self.transaction = Transaction(event.sender, event.declared)
         self.state = _SENDER
         self._accepted_mails += 1
-        self._succeed(replies.address_accepted(event.sender.email))
+        self._succeed(address_accepted(event.sender.email))
 
     def _accept_recipient(self, event: RecipientReceived, answer: object) -> None:
         _expect_nothing(answer)
@@ -244,7 +254,7 @@ class Dialogue:
         transaction.recipients.append(event.recipient)
         transaction.recipients_declared.append(event.declared)
         self.state = _RECIPIENTS
-        self._succeed(replies.address_accepted(event.recipient.email))
+        self._succeed(address_accepted(event.recipient.email))
 
     def _accept_content(self, _event: ContentReceived, answer: Reply | None) -> None:
         if not isinstance(answer, Reply):
@@ -329,7 +339,7 @@ class Dialogue:
 
     def _data(self, _command: Command, _line: bytes) -> None:
         self.state = _CONTENT
-        self._succeed(replies.START_CONTENT)
+        self._succeed(START_CONTENT)
 
     def _rset(self, _command: Command, _line: bytes) -> None:
         self.abandon_transaction()
@@ -444,15 +454,12 @@ class Dialogue:
     ACCEPTANCES = {  # noqa: RUF012
         ConnectionOpened: _accept_connection,
         GreetingReceived: _accept_greeting,
-        MailReceived: _accept_mail,
-        RecipientReceived: _accept_recipient,
-        ContentReceived: _accept_content,
         TlsRequested: _accept_tls,
         CredentialsReceived: _accept_credentials,
         ClientAddressReceived: _accept_address,
         TlsStarting: _accept_nothing,
     }
-    """How each event takes its course."""
+    """How each event takes its course but for those of a transaction."""
 
 
 _MOST_RESPONSES = 2

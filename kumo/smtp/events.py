@@ -1,15 +1,13 @@
 """What a ``ServerSession`` tells its shell: one frozen class a fact.
 
 The first group asks for a verdict: the session stays paused until the shell calls ``accept``,
-``refuse`` or ``fail``. The second group only informs. Those that come with every session are structs:
-making a frozen dataclass costs eight times as much, a named tuple four times. Tell them apart by type.
+``refuse`` or ``fail``. The second group only informs. Tell them apart by type. Those that come with every
+session have no slots and are compiled: an interpreted frozen dataclass costs eight times as much to make.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-
-from msgspec import Struct
 
 from kumo.smtp.path import EnvelopeAddress
 from kumo.smtp.reply import Reply
@@ -59,11 +57,13 @@ NO_RECIPIENT_PARAMETERS = RecipientParameters()
 # --- events that ask for a verdict -----------------------------------------------------------
 
 
-class ConnectionOpened(Struct, frozen=True, gc=False):
+@dataclass(frozen=True)
+class ConnectionOpened:
     """The banner is due. ``accept()`` sends 220; a refusal is sent and closes, whatever its code."""
 
 
-class GreetingReceived(Struct, frozen=True, gc=False):
+@dataclass(frozen=True)
+class GreetingReceived:
     """EHLO or HELO. ``accept(keywords)`` replaces the keyword lines (EHLO only); ``accept()`` keeps them.
 
     Args:
@@ -79,7 +79,8 @@ class GreetingReceived(Struct, frozen=True, gc=False):
     command: str
 
 
-class MailReceived(Struct, frozen=True, gc=False):
+@dataclass(frozen=True)
+class MailReceived:
     """MAIL, after syntax, sequence, count and SIZE. ``accept()`` opens the transaction."""
 
     sender: EnvelopeAddress
@@ -87,7 +88,8 @@ class MailReceived(Struct, frozen=True, gc=False):
     command: str
 
 
-class RecipientReceived(Struct, frozen=True, gc=False):
+@dataclass(frozen=True)
+class RecipientReceived:
     """RCPT, after syntax and sequence.
 
     The shell checks relay rights first, then, unless ``over_limit``, asks policy. ``accept()`` adds
@@ -101,7 +103,8 @@ class RecipientReceived(Struct, frozen=True, gc=False):
     command: str
 
 
-class ContentReceived(Struct, frozen=True, gc=False):
+@dataclass(frozen=True)
+class ContentReceived:
     """End-of-data of an acceptable size. ``accept(Reply)`` answers it; the transaction is over.
 
     ``content`` is unstuffed, belongs to the receiver and is not changed by anyone any more. ``report``
@@ -169,7 +172,8 @@ class ClientAddressReceived:
     command: str
 
 
-class ReplyPending(Struct, frozen=True, gc=False):
+@dataclass(frozen=True)
+class ReplyPending:
     """Only with ``rewrites_replies``: ``accept(Reply)`` sends that one, ``accept()`` the given one.
 
     ``command`` is the command line that is refused, ``DATA`` for every reply to content, None for
@@ -183,7 +187,8 @@ class ReplyPending(Struct, frozen=True, gc=False):
 # --- events that inform ----------------------------------------------------------------------
 
 
-class ReplyRefused(Struct, frozen=True, gc=False):
+@dataclass(frozen=True)
+class ReplyRefused:
     """A 4xx or 5xx reply was sent (after rewriting); the shell logs a Rejection unless it is a 421 4.3.2.
 
     ``sender`` is that of the transaction, ``recipient`` the last one accepted in it. ``command`` is as in
@@ -207,7 +212,8 @@ class TlsStarting:
     """
 
 
-class SessionEnded(Struct, frozen=True, gc=False):
+@dataclass(frozen=True)
+class SessionEnded:
     """Nothing more is read; the shell closes once ``data_to_send`` is written. Comes once, and last.
 
     ``reason`` is for diagnostics: the reply that ended the session, or that the peer closed it.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 
-_CRLF = b"\r\n"
+from kumo_core.line import copy_octets, find_crlf
 
 
 class NoLine(enum.Enum):
@@ -61,7 +61,7 @@ class LineReader:
         if not octets:
             return _INCOMPLETE
         start = self._offset
-        end = octets.find(_CRLF, start)
+        end = find_crlf(octets, start)
         if end < 0:
             self._bound(start)
             return _INCOMPLETE
@@ -75,7 +75,7 @@ class LineReader:
             return _TOO_LONG
         if end - start > self.limit:
             return _TOO_LONG
-        return octets[start:end]
+        return copy_octets(octets, start, end)
 
     def take_rest(self) -> bytes:
         """Hand over everything that waits; content follows a DATA command without a new read."""

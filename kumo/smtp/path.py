@@ -7,18 +7,23 @@ Used by the session for what clients send and by policy, spool and logs for the 
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import idna
 
 from kumo.smtp.limits import MAX_DOMAIN_LENGTH, MAX_KEPT_ADDRESS, MAX_LABEL_LENGTH
-from kumo_core.command import Path, parse_path
+from kumo_core.command import parse_path
+
+if TYPE_CHECKING:
+    from kumo_core.command import Path
 
 
-@dataclass(frozen=True, slots=True)
 class EnvelopeAddress:
-    """A mailbox, the null reverse-path, or the bare ``Postmaster``.
+    """A mailbox, the null reverse-path, or the bare ``Postmaster``; never changed once it is made.
+
+    Equal to any other of the same parts. Compiled, as each command makes or reads one, which a dataclass
+    that works out a field cannot be.
 
     Args:
         local_part: as the client typed it, quotes kept; ``Postmaster`` for the bare postmaster,
@@ -29,14 +34,13 @@ class EnvelopeAddress:
     Source: RFC 5321 §4.1.2.
     """
 
-    local_part: str
-    domain: str
-    email: str = field(init=False, repr=False, compare=False)
-    """The printed form: ``local@domain``, ``Postmaster``, or empty."""
+    __slots__ = ("domain", "email", "local_part")
 
-    def __post_init__(self) -> None:
-        email = f"{self.local_part}@{self.domain}" if self.domain else self.local_part
-        object.__setattr__(self, "email", email)
+    def __init__(self, local_part: str, domain: str) -> None:
+        self.local_part = local_part
+        self.domain = domain
+        self.email = f"{local_part}@{domain}" if domain else local_part
+        """The printed form: ``local@domain``, ``Postmaster``, or empty."""
 
     @property
     def user(self) -> str:
@@ -52,6 +56,17 @@ class EnvelopeAddress:
     def is_null(self) -> bool:
         """Whether this is the null reverse-path ``<>``."""
         return not self.local_part and not self.domain
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, EnvelopeAddress):
+            return NotImplemented
+        return self.local_part == other.local_part and self.domain == other.domain
+
+    def __hash__(self) -> int:
+        return hash((self.local_part, self.domain))
+
+    def __repr__(self) -> str:
+        return f"EnvelopeAddress(local_part={self.local_part!r}, domain={self.domain!r})"
 
     def __str__(self) -> str:
         return self.email

@@ -4,6 +4,7 @@ from kumo.smtp.content_reader cimport ContentReader
 from kumo.smtp.dialogue cimport Dialogue
 from kumo.smtp.line_reader cimport LineReader
 from kumo.smtp.reply_queue cimport ReplyQueue
+from kumo_core.line cimport copy_octets
 
 
 cdef class ServerSession:

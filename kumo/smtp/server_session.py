@@ -33,6 +33,7 @@ from kumo.smtp.line_reader import DeafReader, LineReader, NoLine
 from kumo.smtp.reply import Reply
 from kumo.smtp.reply_queue import ReplyQueue
 from kumo.smtp.states import State
+from kumo_core.line import copy_octets
 
 if TYPE_CHECKING:
     from kumo.smtp.content_reader import Octets
@@ -178,7 +179,7 @@ class ServerSession:
                 return
         if lines.held_octets() > MAX_HELD_OCTETS + lines.limit:
             raise LocalProtocolError("the shell goes on reading while the session is paused")
-        lines.feed(bytes(data[start:end]))
+        lines.feed(copy_octets(data, start, end))
 
     def receive_eof(self, now: float) -> None:
         """The peer sends no more. What it sent is still answered, then the session ends. Idempotent."""
@@ -279,7 +280,7 @@ class ServerSession:
                 starts anew. Without it, it runs from the last input.
         """
         event = self._take_awaited(now)
-        if event.__class__ is ReplyPending:
+        if type(event) is ReplyPending:
             self._rewrite(answer)
         else:
             self._dialogue.accept(event, answer)

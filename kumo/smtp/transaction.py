@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 if TYPE_CHECKING:
     from kumo.smtp.events import DeclaredParameters, RecipientParameters
     from kumo.smtp.path import EnvelopeAddress
 
 
-class Transaction(Struct, gc=False):
+class Transaction:
     """Sender and accepted recipients with what the client declared for each.
 
     Args:
@@ -21,10 +19,13 @@ class Transaction(Struct, gc=False):
     Source: RFC 5321 §3.3.
     """
 
-    sender: EnvelopeAddress
-    declared: DeclaredParameters
-    recipients: list[EnvelopeAddress] = []
-    recipients_declared: list[RecipientParameters] = []
+    __slots__ = ("declared", "recipients", "recipients_declared", "sender")
+
+    def __init__(self, sender: EnvelopeAddress, declared: DeclaredParameters) -> None:
+        self.sender = sender
+        self.declared = declared
+        self.recipients: list[EnvelopeAddress] = []
+        self.recipients_declared: list[RecipientParameters] = []
 
     @property
     def last_recipient(self) -> EnvelopeAddress | None:

@@ -444,3 +444,45 @@ def test_long_lines_are_read() -> None:
     local = "a" * 100_000
     assert parse_command(f"MAIL FROM:<{local}@b>".encode()).path == Path(local, "b", is_literal=False)
     assert parse_command(b"MAIL FROM:<a@b.c>" + b" A=1" * 20_000).parameters == (("A", "1"),) * 20_000
+
+
+@pytest.mark.parametrize(
+    ("one", "others"),
+    [
+        (
+            Path("a", "b", is_literal=False),
+            [
+                Path("A", "b", is_literal=False),
+                Path("a", "c", is_literal=False),
+                Path("a", "b", is_literal=True),
+                Path("b", "a", is_literal=False),
+                ("a", "b", False),
+            ],
+        ),
+        (
+            Command("MAIL", None, NULL, ()),
+            [
+                Command("RCPT", None, NULL, ()),
+                Command("MAIL", "a", NULL, ()),
+                Command("MAIL", None, None, ()),
+                Command("MAIL", None, NULL, (("A", None),)),
+                ("MAIL", None, NULL, ()),
+            ],
+        ),
+    ],
+)
+def test_results_are_values(one: object, others: list[object]) -> None:
+    evaluated = eval(repr(one), {"Path": Path, "Command": Command})  # noqa: S307 - our own text
+    assert evaluated == one
+    assert hash(evaluated) == hash(one)
+    assert all(other != one for other in others)
+    for name in ("verb", "path", "domain", "anything"):
+        with pytest.raises(AttributeError):
+            setattr(one, name, "x")
+
+
+def test_a_result_cannot_be_made_of_nothing() -> None:
+    with pytest.raises(TypeError):
+        Path(None, "b", is_literal=False)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        Command("MAIL", None, ("a", "b", False), ())  # type: ignore[arg-type]

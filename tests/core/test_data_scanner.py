@@ -16,62 +16,70 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-CLEAN = ScanReport(
-    content_length=0,
-    bare_cr=False,
-    bare_lf=False,
-    first_bare_offset=-1,
-    stuffed_lines=0,
-    longest_line_over_limit=0,
-)
+
+def seen(
+    content_length: int = 0,
+    *,
+    bare_cr: bool = False,
+    bare_lf: bool = False,
+    first_bare_offset: int = -1,
+    stuffed_lines: int = 0,
+    longest_line_over_limit: int = 0,
+) -> ScanReport:
+    return ScanReport(
+        content_length, bare_cr, bare_lf, first_bare_offset, stuffed_lines, longest_line_over_limit
+    )
+
+
+CLEAN = seen()
 
 ENDED = [
     # The line end of the DATA command counts as the first.
     (b".\r\n", 3, CLEAN),
     (b".\r\nQUIT\r\n", 3, CLEAN),
-    (b"\r\n.\r\n", 5, CLEAN._replace(content_length=2)),
-    (b"a\r\n.\r\n", 6, CLEAN._replace(content_length=3)),
-    (b"a\r\n.\r\n.\r\n", 6, CLEAN._replace(content_length=3)),
+    (b"\r\n.\r\n", 5, seen(content_length=2)),
+    (b"a\r\n.\r\n", 6, seen(content_length=3)),
+    (b"a\r\n.\r\n.\r\n", 6, seen(content_length=3)),
     # From every line that begins with a dot one dot goes.
-    (b"..\r\n.\r\n", 7, CLEAN._replace(content_length=3, stuffed_lines=1)),
-    (b".a\r\n.\r\n", 7, CLEAN._replace(content_length=3, stuffed_lines=1)),
-    (b"a\r\n..\r\n...\r\n.x\r\n.\r\n", 19, CLEAN._replace(content_length=13, stuffed_lines=3)),
+    (b"..\r\n.\r\n", 7, seen(content_length=3, stuffed_lines=1)),
+    (b".a\r\n.\r\n", 7, seen(content_length=3, stuffed_lines=1)),
+    (b"a\r\n..\r\n...\r\n.x\r\n.\r\n", 19, seen(content_length=13, stuffed_lines=3)),
     # Nothing but CRLF . CRLF ends the data.
-    (b"\n.\n\r\n.\r\n", 8, CLEAN._replace(content_length=5, bare_lf=True, first_bare_offset=0)),
-    (b"a\n.\r\n\r\n.\r\n", 10, CLEAN._replace(content_length=7, bare_lf=True, first_bare_offset=1)),
+    (b"\n.\n\r\n.\r\n", 8, seen(content_length=5, bare_lf=True, first_bare_offset=0)),
+    (b"a\n.\r\n\r\n.\r\n", 10, seen(content_length=7, bare_lf=True, first_bare_offset=1)),
     (
         b"a\r\n.\nb\r\n.\r\n",
         11,
-        CLEAN._replace(content_length=7, bare_lf=True, first_bare_offset=4, stuffed_lines=1),
+        seen(content_length=7, bare_lf=True, first_bare_offset=4, stuffed_lines=1),
     ),
-    (b"a\r.\r\r\n.\r\n", 9, CLEAN._replace(content_length=6, bare_cr=True, first_bare_offset=1)),
+    (b"a\r.\r\r\n.\r\n", 9, seen(content_length=6, bare_cr=True, first_bare_offset=1)),
     (
         b"a\r\n.\r.\r\n.\r\n",
         11,
-        CLEAN._replace(content_length=7, bare_cr=True, first_bare_offset=4, stuffed_lines=1),
+        seen(content_length=7, bare_cr=True, first_bare_offset=4, stuffed_lines=1),
     ),
-    (b"a\r\r\n.\r\n", 7, CLEAN._replace(content_length=4, bare_cr=True, first_bare_offset=1)),
-    (b"\0\r\n.\0\r\n\x0b.\x0c\r\n.\r\n", 15, CLEAN._replace(content_length=11, stuffed_lines=1)),
-    ("\u2028.\u0085\r\n.\r\n".encode(), 11, CLEAN._replace(content_length=8)),
+    (b"a\r\r\n.\r\n", 7, seen(content_length=4, bare_cr=True, first_bare_offset=1)),
+    (b"\0\r\n.\0\r\n\x0b.\x0c\r\n.\r\n", 15, seen(content_length=11, stuffed_lines=1)),
+    ("\u2028.\u0085\r\n.\r\n".encode(), 11, seen(content_length=8)),
     # Of the content only: what is pipelined behind it may hold anything.
-    (b"a\r\n.\r\n\n\r..", 6, CLEAN._replace(content_length=3)),
+    (b"a\r\n.\r\n\n\r..", 6, seen(content_length=3)),
 ]
 
 UNENDED = [
     (b"", CLEAN),
-    (b"a", CLEAN._replace(content_length=1)),
+    (b"a", seen(content_length=1)),
     # These octets may yet be the end of data.
     (b".", CLEAN),
     (b".\r", CLEAN),
-    (b"a\r\n.", CLEAN._replace(content_length=3)),
-    (b"a\r\n.\r", CLEAN._replace(content_length=3)),
+    (b"a\r\n.", seen(content_length=3)),
+    (b"a\r\n.\r", seen(content_length=3)),
     # And these no longer.
-    (b".a", CLEAN._replace(content_length=1, stuffed_lines=1)),
-    (b"..", CLEAN._replace(content_length=1, stuffed_lines=1)),
-    (b".\ra", CLEAN._replace(content_length=2, stuffed_lines=1, bare_cr=True, first_bare_offset=1)),
-    (b"a\n.\r", CLEAN._replace(content_length=4, bare_lf=True, first_bare_offset=1)),
+    (b".a", seen(content_length=1, stuffed_lines=1)),
+    (b"..", seen(content_length=1, stuffed_lines=1)),
+    (b".\ra", seen(content_length=2, stuffed_lines=1, bare_cr=True, first_bare_offset=1)),
+    (b"a\n.\r", seen(content_length=4, bare_lf=True, first_bare_offset=1)),
     # A CR at the end may still be followed by its LF.
-    (b"a\r", CLEAN._replace(content_length=2)),
+    (b"a\r", seen(content_length=2)),
 ]
 
 
@@ -219,7 +227,7 @@ def test_only_the_octets_between_start_and_end_are_seen() -> None:
     assert scanner.scan(b"\nab\n", 1, 3) == 2
     assert scanner.scan(b"ab", 2) == 0
     assert scanner.scan(b"ab", 1, 1) == 0
-    assert scanner.report() == CLEAN._replace(content_length=2)
+    assert scanner.report() == seen(content_length=2)
 
 
 @pytest.mark.parametrize(("start", "end"), [(-1, 2), (3, 2), (0, 4), (4, -1), (0, -2)])
@@ -244,7 +252,7 @@ def test_scan_after_the_end_is_refused_until_reset() -> None:
         CLEAN,
     )
     assert scanner.scan(b"1234567\r\n.\r\n") == 12
-    assert scanner.report() == CLEAN._replace(content_length=9, longest_line_over_limit=7)
+    assert scanner.report() == seen(content_length=9, longest_line_over_limit=7)
 
 
 def test_negative_limit_is_refused() -> None:
@@ -269,6 +277,24 @@ def test_the_buffer_is_released() -> None:
         scanner.scan(chunk, 99)
     chunk.append(0)
     assert len(chunk) == 9
+
+
+def test_a_report_is_a_value() -> None:
+    one = seen(7, bare_cr=True, first_bare_offset=3, stuffed_lines=2, longest_line_over_limit=1200)
+    evaluated = eval(repr(one), {"ScanReport": ScanReport})  # noqa: S307 - our own text
+    assert evaluated == one
+    assert hash(evaluated) == hash(one)
+    others = [
+        seen(8, bare_cr=True, first_bare_offset=3, stuffed_lines=2, longest_line_over_limit=1200),
+        seen(7, bare_lf=True, first_bare_offset=3, stuffed_lines=2, longest_line_over_limit=1200),
+        seen(7, bare_cr=True, first_bare_offset=4, stuffed_lines=2, longest_line_over_limit=1200),
+        seen(7, bare_cr=True, first_bare_offset=3, stuffed_lines=1, longest_line_over_limit=1200),
+        seen(7, bare_cr=True, first_bare_offset=3, stuffed_lines=2),
+        (7, True, False, 3, 2, 1200),
+    ]
+    assert all(other != one for other in others)
+    with pytest.raises(AttributeError):
+        one.bare_cr = False  # type: ignore[misc]
 
 
 def test_what_is_no_contiguous_buffer_is_refused() -> None:

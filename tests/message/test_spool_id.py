@@ -22,6 +22,18 @@ def test_an_id_is_a_version_1_uuid_that_tells_when_it_was_made(second: int) -> N
     assert created_ticks(spool_id) == as_uuid.time - uuid.UUID("13814000-1dd2-11b2-8000-000000000000").time
 
 
+@given(st.uuids(version=1))
+def test_the_ticks_of_any_id_are_those_of_its_uuid(any_id: uuid.UUID) -> None:
+    epoch = uuid.UUID("13814000-1dd2-11b2-8000-000000000000").time
+    assert created_ticks(any_id.hex) == any_id.time - epoch
+
+
+@pytest.mark.parametrize("text", ["", "0" * 31, "0" * 33, *(c * 32 for c in "/:@G`gA é")])
+def test_what_is_no_id_has_no_ticks(text: str) -> None:
+    with pytest.raises(ValueError, match="is no spool id"):
+        created_ticks(text)
+
+
 def test_ids_differ_when_the_clock_stands_still_or_steps_back() -> None:
     source = SpoolIdSource(node=1)
     ids = [source.new_id(now) for now in (1000.0, 1000.0, 999.0, 0.0, 1000.0)]

@@ -122,6 +122,19 @@ def test_addresses_print_and_tell_their_user(
     assert parse_envelope_address(email) == address
 
 
+def test_addresses_are_values() -> None:
+    one = EnvelopeAddress("User", "example.com")
+    evaluated = eval(repr(one), {"EnvelopeAddress": EnvelopeAddress})  # noqa: S307 - our own text
+    assert evaluated == one
+    assert hash(evaluated) == hash(one)
+    others = [
+        EnvelopeAddress("user", "example.com"),
+        EnvelopeAddress("User", "example.org"),
+        "User@example.com",
+    ]
+    assert all(other != one for other in others)
+
+
 @pytest.mark.parametrize("text", ["postmaster", "POSTMASTER"])
 def test_postmaster_is_read_in_any_case(text: str) -> None:
     assert parse_envelope_address(text) is POSTMASTER

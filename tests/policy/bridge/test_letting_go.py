@@ -34,7 +34,7 @@ class WatchedMessage(Message):
     __slots__ = ("__weakref__",)
 
 
-class WatchedConnection(Connection, weakref=True):
+class WatchedConnection(Connection):
     """A connection whose end can be seen."""
 
 
