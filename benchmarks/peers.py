@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 from benchmarks import peer_tables, report
 from benchmarks.servers import (
     AIOSMTPD,
+    HARAKA_EVENTS,
     HARAKA_SINK,
     POSTFIX,
     Kind,
@@ -116,6 +117,7 @@ COMPARISONS = (
             smtp_sink(),
             AIOSMTPD,
             HARAKA_SINK,
+            HARAKA_EVENTS,
             POSTFIX,
         ],
         SCENARIOS,

@@ -190,6 +190,7 @@ def install_haraka() -> None:
 
 AIOSMTPD = Kind("aiosmtpd", launcher("aiosmtpd_sink"), {})
 HARAKA_SINK = Kind("Haraka", launcher("haraka", str(HARAKA_FOLDER)), {}, _missing_of_haraka)
+HARAKA_EVENTS = HARAKA_SINK._replace(name="Haraka, events and log", environment={"BENCH_EVENTS": "1"})
 POSTFIX = Kind("Postfix", launcher("postfix"), {}, _missing_of_postfix)
 
 
