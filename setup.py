@@ -204,6 +204,8 @@ modules = cythonize(
         Extension(
             name,
             [f"{name.replace('.', '/')}.py"],
+            # Of the kernels' headers those that say what a scanner is made of.
+            include_dirs=["kumo_core"],
             extra_compile_args=PYTHON_COMPILE_ARGS,
             extra_link_args=PYTHON_LINK_ARGS,
         )

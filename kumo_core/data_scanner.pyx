@@ -11,7 +11,7 @@ cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint64_t
 
-from kumo_core.instruction_set cimport NOWHERE, kumo_findings, kumo_lines, kumo_seam, passes
+from kumo_core.instruction_set cimport NOWHERE, kumo_findings, passes
 
 
 @cython.final
@@ -80,6 +80,12 @@ cdef class DataScanner:
     Only ``CRLF . CRLF`` ends the data; the CRLF of the DATA command line, which the scanner does not see,
     counts as the first one. How the octets are cut into chunks never changes the result.
 
+    Attributes:
+        complete: whether the end of data was seen.
+        scanned: octets consumed so far; once complete they include the three of ``.`` CRLF.
+        content_length: octets of the content after removal of the dots, its last CRLF included, the line that
+            ends the data not. Before it a lower bound that leaves out what may yet be part of that line.
+
     Args:
         line_length_limit: octets that a line may have, its line end and the dot that transparency added not
             counted. CRLF, a lone LF and a lone CR end a line.
@@ -90,24 +96,16 @@ cdef class DataScanner:
     Source: RFC 5321 §4.1.1.4, §4.5.2, §4.5.3.1.6
     """
 
-    cdef Py_ssize_t _scanned
-    cdef Py_ssize_t _first_bare
-    cdef Py_ssize_t _stuffed
-    cdef bint _bare_cr
-    cdef bint _bare_lf
-    cdef bint _complete
-    cdef kumo_seam _seam
-    cdef kumo_lines _lines
-
     def __init__(self, Py_ssize_t line_length_limit=998):
         if line_length_limit < 0:
             raise ValueError(f"a line length limit cannot be negative, got {line_length_limit}")
         self._lines.limit = line_length_limit
         self.reset()
 
-    def reset(self):
+    cpdef reset(self):
         """Begin a new content with the same limit."""
-        self._scanned = 0
+        self.scanned = 0
+        self.content_length = 0
         self._first_bare = -1
         self._stuffed = 0
         self._lines.start = 0
@@ -115,14 +113,14 @@ cdef class DataScanner:
         self._lines.is_long = False
         self._bare_cr = False
         self._bare_lf = False
-        self._complete = False
+        self.complete = False
         # The line end of the DATA command: a dot on the very first line needs no case of its own.
         self._seam.cr = 0
         self._seam.line = <uint64_t> 1 << 63
         self._seam.dot = 0
         self._seam.dot_cr = 0
 
-    def scan(self, chunk, Py_ssize_t start=0, Py_ssize_t end=-1):
+    cpdef Py_ssize_t scan(self, chunk, Py_ssize_t start=0, Py_ssize_t end=-1) except -1:
         """Take in the next octets, up to the end of data at most.
 
         Args:
@@ -138,7 +136,7 @@ cdef class DataScanner:
             ValueError: the scanner is complete, or the offsets are not within the chunk.
         """
         cdef Py_buffer view
-        if self._complete:
+        if self.complete:
             raise ValueError("scan() after the end of data; reset() begins a new content")
         PyObject_GetBuffer(chunk, &view, PyBUF_SIMPLE)
         try:
@@ -150,25 +148,7 @@ cdef class DataScanner:
         finally:
             PyBuffer_Release(&view)
 
-    @property
-    def complete(self):
-        """Whether the end of data was seen."""
-        return self._complete
-
-    @property
-    def scanned(self):
-        """Octets consumed so far; once complete they include the three of ``.`` CRLF."""
-        return self._scanned
-
-    @property
-    def content_length(self):
-        """Octets of the content after removal of the dots, its last CRLF included, the end-of-data line not.
-
-        Before the end of data a lower bound that leaves out what may yet be part of the end-of-data line.
-        """
-        return self._content_length()
-
-    def report(self):
+    cpdef ScanReport report(self):
         """Return what was seen so far."""
         cdef Py_ssize_t longest = self._lines.longest
         cdef Py_ssize_t open_line = -self._lines.start
@@ -176,7 +156,7 @@ cdef class DataScanner:
             longest = open_line
         # Made without a call of its constructor, which would take a tuple of arguments apart.
         cdef ScanReport report = ScanReport.__new__(ScanReport)
-        report.content_length = self._content_length()
+        report.content_length = self.content_length
         report.bare_cr = self._bare_cr
         report.bare_lf = self._bare_lf
         report.first_bare_offset = self._first_bare
@@ -186,7 +166,7 @@ cdef class DataScanner:
 
     cdef Py_ssize_t _pending(self) noexcept:
         """Octets at the end of what was seen that are an end-of-data if the right ones follow."""
-        if self._complete:
+        if self.complete:
             return 0
         if self._seam.dot >> 63:
             return 1
@@ -195,10 +175,11 @@ cdef class DataScanner:
     cdef Py_ssize_t _stuffed_lines(self) noexcept:
         return self._stuffed - (self._pending() > 0)
 
-    cdef Py_ssize_t _content_length(self) noexcept:
-        if self._complete:
-            return self._scanned - self._stuffed - 3
-        return self._scanned - self._stuffed_lines() - self._pending()
+    cdef void _note_length(self) noexcept:
+        if self.complete:
+            self.content_length = self.scanned - self._stuffed - 3
+        else:
+            self.content_length = self.scanned - self._stuffed_lines() - self._pending()
 
     cdef Py_ssize_t _take(self, const unsigned char *p, Py_ssize_t n) noexcept:
         """Take in p[:n]; return how many octets of it belong to the content and its end-of-data line."""
@@ -210,12 +191,13 @@ cdef class DataScanner:
         found.first_bare = NOWHERE
         found.bare_lf = found.bare_cr = 0
         end = passes.take(p, n, &self._seam, &self._lines, &found)
-        self._complete = found.end > 0
+        self.complete = found.end > 0
         # The dot of the end of data was counted like those of stuffed lines.
-        self._stuffed += found.dots - self._complete
+        self._stuffed += found.dots - self.complete
         if self._first_bare < 0 and found.first_bare != NOWHERE:
-            self._first_bare = self._scanned + found.first_bare
+            self._first_bare = self.scanned + found.first_bare
         self._bare_lf |= found.bare_lf != 0
         self._bare_cr |= found.bare_cr != 0
-        self._scanned += end
+        self.scanned += end
+        self._note_length()
         return end

@@ -2,7 +2,7 @@
 
 from kumo.listener.outbox cimport Outbox
 
-cdef dict _STAGES
+cdef bytes _STAGES
 
 
 cdef class Cohorts:

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 CONTENT: Final = 4
 """The stage of what is read after DATA; those of commands go by their first letter."""
 
-_STAGES: Final = {
-    ord(letter): stage for stage, letters in enumerate(("AEHSX", "M", "R", "BD")) for letter in letters
-}
 _LAST: Final = 5
 """QUIT, as nothing is to wait for an end, and whatever else there is."""
+
+_STAGES: Final = bytes(
+    next((stage for stage, letters in enumerate(("AEHSX", "M", "R", "BD")) if letter in letters), _LAST)
+    for letter in (chr(octet).upper() for octet in range(256))
+)
+"""The stage of a command by its first octet."""
 
 LARGEST: Final = 64
 """Connections that go on before the loop may turn to others."""
@@ -35,8 +38,6 @@ PATIENCE: Final = 2
 """Turns for which a stage may be passed over; then the one that has waited longest is next. With one turn
 half of the gain is lost, more than two gain nothing and leave more to a client that always has an early
 command."""
-
-_LOWER_CASE: Final = 0x20
 
 
 class Member(Protocol):
@@ -130,4 +131,4 @@ def stage_of(first: int) -> int:
     Args:
         first: its first octet; of one that does not begin one, any stage will do.
     """
-    return _STAGES.get(first & ~_LOWER_CASE, _LAST)
+    return _STAGES[first]

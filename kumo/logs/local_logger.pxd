@@ -19,4 +19,4 @@ cdef class LocalLogger:
 
     cpdef offer(self, record, MessageType message)
     cpdef _write(self, plan, record, MessageType message)
-    cpdef _with_selection(self, record, MessageType message)
+    cdef _select(self, record, MessageType message)

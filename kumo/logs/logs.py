@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from copy import copy
 
 from kumo.config import LocalLogs
 from kumo.errors import ConfigError
@@ -151,7 +152,7 @@ class Logs:
             return self._offer(record, message)
         waits = [
             logger.offer_report(
-                record,
+                copy(record),
                 message,
                 out_of_band_records(
                     message, connection, queue, delivery_status, node_id=self._node_id, now=now
@@ -296,7 +297,8 @@ class Logs:
     def _offer(self, record: LogRecord, message: Message) -> MaybeAwaitable[None]:
         if len(self._loggers) == 1:
             return self._loggers[0].offer(record, message)
-        waits = [wait for logger in self._loggers if (wait := logger.offer(record, message)) is not None]
+        offers = [logger.offer(copy(record), message) for logger in self._loggers]
+        waits = [wait for wait in offers if wait is not None]
         return _all_of(waits) if waits else None
 
 

@@ -65,7 +65,7 @@ class PeerAddress(msgspec.Struct, frozen=True, gc=False):
     addr: str
 
 
-class _RecordHead(msgspec.Struct, frozen=True):
+class _RecordHead(msgspec.Struct):
     """What every record has. It may be given by position: a keyword costs as much as three fields."""
 
     type: RecordType
@@ -84,8 +84,8 @@ class _RecordHead(msgspec.Struct, frozen=True):
     num_attempts: int
 
 
-class LogRecord(_RecordHead, frozen=True, kw_only=True):
-    """One record.
+class LogRecord(_RecordHead, kw_only=True):
+    """One record; never changed but for ``meta`` and ``headers``, by the logger that it was made for.
 
     Source: KumoMTA manual, log record.
     """
@@ -131,7 +131,7 @@ def encode_record(record: LogRecord) -> bytes:
     Text that is not proper Unicode is mended, because a log line must not fail on what a peer sent.
     """
     try:
-        return encode_json(record) + b"\n"
+        return _encode_lines((record,))
     except UnicodeEncodeError:
         return encode_json(record_fields(record)) + b"\n"
 
@@ -143,7 +143,10 @@ def record_fields(record: LogRecord) -> dict[str, Any]:
     return {key: value if key == "feedback_report" else mended(value) for key, value in fields.items()}
 
 
-encode_json = msgspec.json.Encoder(enc_hook=str).encode
+_encoder = msgspec.json.Encoder(enc_hook=str)
+_encode_lines = _encoder.encode_lines
+
+encode_json = _encoder.encode
 """Encode as JSON; what JSON does not know becomes text.
 
 Raises:

@@ -5,15 +5,18 @@ cimport cython
 
 cdef class SpoolIdSource:
     # Ticks of 100 ns since 1582: they fit into 60 bits.
+    cdef public long long _era
     cdef public long long _last
+    cdef public str _node
     cdef public str _tail
 
-    @cython.locals(ticks=cython.longlong, digits=str)
+    @cython.locals(ticks=cython.longlong, era=cython.longlong, digits=str)
     cpdef str new_id(self, object now=*)
 
 
 cdef long long _BASE
 cdef long long _EPOCH_TICKS
+cdef long long _ERA
 cdef Py_ssize_t _ID_LENGTH
 
 

@@ -13,6 +13,9 @@ _ID_LENGTH = 32
 
 _BASE = 16
 
+_ERA = 2**32
+"""Ticks that the first field of an id counts."""
+
 CLOCK_SEQUENCE_BITS = 14
 """RFC 9562 §5.1."""
 
@@ -29,14 +32,17 @@ class SpoolIdSource:
             daemon are given different ones: of two random ones each 16384th pair would be the same.
     """
 
-    __slots__ = ("_last", "_tail")
+    __slots__ = ("_era", "_last", "_node", "_tail")
 
     def __init__(self, node: int | None = None, clock_sequence: int | None = None) -> None:
         node = uuid.getnode() if node is None else node
         if clock_sequence is None:
             clock_sequence = secrets.randbits(CLOCK_SEQUENCE_BITS)
-        self._tail = f"{clock_sequence | 0x8000:04x}{node:012x}"  # variant 10, RFC 9562 §4.1
+        self._node = f"{clock_sequence | 0x8000:04x}{node:012x}"  # variant 10, RFC 9562 §4.1
         self._last = 0
+        # What follows the first field stays the same for seven minutes.
+        self._era = -1
+        self._tail = ""
 
     def new_id(self, now: float | None = None) -> str:
         """A fresh id.
@@ -48,9 +54,12 @@ class SpoolIdSource:
         if ticks <= self._last:
             ticks = self._last + 1
         self._last = ticks
-        # Formatting the three fields one by one costs twice as much.
-        digits = f"{ticks:016x}"
-        return f"{digits[8:]}{digits[4:8]}1{digits[1:4]}{self._tail}"
+        era = ticks // _ERA
+        if era != self._era:
+            digits = f"{era:08x}"
+            self._tail = f"{digits[4:]}1{digits[1:4]}{self._node}"
+            self._era = era
+        return f"{ticks - era * _ERA:08x}{self._tail}"
 
 
 def is_spool_id(text: str) -> bool:

@@ -105,16 +105,18 @@ class Reception:
         body = mend(content.content, content.report, listener.invalid_line_endings)
         base = Message(self._new_id(), content.sender, content.recipients, dict(connection.meta), body)
         declare(base.meta, content)
-        steps = self._steps(connection, base, limit)
+        replies: list[Reply] = []
+        steps = self._steps(connection, base, limit, replies)
         try:
-            wait = next(steps)
-        except StopIteration as end:
-            return _reply_of(end)
+            # What is returned would come as an exception, which takes as long as a dozen of other calls.
+            wait = next(steps, None)
         except TimedOut as timeout:
             return timeout.reply
+        if wait is None:
+            return replies[0]
         if wait.stage is _STORE and isinstance(wait.awaitable, asyncio.Future):
-            return self._when_stored(steps, wait.awaitable, limit)
-        return self._finish(steps, wait, limit)
+            return self._when_stored(steps, wait.awaitable, limit, replies)
+        return self._finish(steps, wait, limit, replies)
 
     def hurry(self) -> None:
         """Wait for policy and queues no longer; for a daemon that has waited long enough with its end.
@@ -127,15 +129,20 @@ class Reception:
             scope.reschedule(0.0)
 
     def _when_stored(
-        self, steps: Steps[Reply], stored: asyncio.Future[Any], limit: float
+        self, steps: Steps[None], stored: asyncio.Future[Any], limit: float, replies: list[Reply]
     ) -> asyncio.Future[Reply]:
         """Go on with the steps when their messages are stored; a task would cost as much as storing them."""
         reply: asyncio.Future[Reply] = stored.get_loop().create_future()
-        stored.add_done_callback(partial(self._go_on, steps, reply, limit))
+        stored.add_done_callback(partial(self._go_on, steps, reply, limit, replies))
         return reply
 
     def _go_on(
-        self, steps: Steps[Reply], reply: asyncio.Future[Reply], limit: float, stored: asyncio.Future[Any]
+        self,
+        steps: Steps[None],
+        reply: asyncio.Future[Reply],
+        limit: float,
+        replies: list[Reply],
+        stored: asyncio.Future[Any],
     ) -> None:
         if reply.cancelled():
             steps.close()
@@ -146,8 +153,8 @@ class Reception:
             else:
                 error = stored.exception()
                 wait = steps.send(stored.result()) if error is None else steps.throw(error)
-        except StopIteration as end:
-            reply.set_result(end.value)
+        except StopIteration:
+            reply.set_result(replies[0])
         except asyncio.CancelledError:
             reply.cancel()
         except TimedOut as timeout:
@@ -156,10 +163,10 @@ class Reception:
             reply.set_exception(error)
         else:
             # Seldom: others' turn, a full log, a message to be taken back.
-            rest = asyncio.ensure_future(self._finish(steps, wait, limit))
+            rest = asyncio.ensure_future(self._finish(steps, wait, limit, replies))
             rest.add_done_callback(partial(_pass_on, reply))
 
-    async def _finish(self, steps: Steps[Reply], wait: Wait, limit: float) -> Reply:
+    async def _finish(self, steps: Steps[None], wait: Wait, limit: float, replies: list[Reply]) -> Reply:
         """Drive the steps from their first real wait to the end, each bounded by the one deadline."""
         deadline = asyncio.get_running_loop().time() + limit - monotonic()
         try:
@@ -170,8 +177,8 @@ class Reception:
                     wait = steps.throw(error)
                 else:
                     wait = steps.send(answer)
-        except StopIteration as end:
-            return _reply_of(end)
+        except StopIteration:
+            return replies[0]
         except TimedOut as timeout:
             return timeout.reply
         finally:
@@ -192,7 +199,10 @@ class Reception:
         finally:
             self._waits.discard(scope)
 
-    def _steps(self, connection: Connection, base: Message, limit: float) -> Steps[Reply]:
+    def _steps(
+        self, connection: Connection, base: Message, limit: float, replies: list[Reply]
+    ) -> Steps[None]:
+        """All that is done for a transaction; its reply is put into ``replies``."""
         sender = base.sender
         answer = self._policy.on_data(base, connection)
         if answer is not None:
@@ -206,7 +216,8 @@ class Reception:
         base.sender = sender
         messages = yield from self._bifurcate(connection, base, split, limit)
         if not messages:
-            return RELAYING_NOT_PERMITTED
+            replies.append(RELAYING_NOT_PERMITTED)
+            return
         queues = [_queue_of(message) for message in messages]
         for queue in queues:
             if queue != NULL_QUEUE:
@@ -215,10 +226,11 @@ class Reception:
             verdicts = [RELAYED] * len(messages)
         else:
             verdicts = yield from self._judge(connection, messages)
-        yield from self._keep(connection, list(zip(messages, queues, verdicts, strict=True)))
+        yield from self._keep(connection, messages, queues, verdicts)
         if verdicts[0] is not RELAYED and not _is_taken(verdicts, queues):
-            return RELAYING_NOT_PERMITTED
-        return Reply(250, f"OK ids={' '.join([message.id for message in messages])}")
+            replies.append(RELAYING_NOT_PERMITTED)
+        else:
+            replies.append(Reply(250, f"OK ids={' '.join([message.id for message in messages])}"))
 
     def _bifurcate(
         self, connection: Connection, base: Message, split: list[Any], limit: float
@@ -292,26 +304,30 @@ class Reception:
                 verdicts.append(reports.judge(disposition, message.segments[1]))
         return verdicts
 
-    def _keep(self, connection: Connection, messages: list[tuple[Message, str, Verdict]]) -> Steps[None]:
+    def _keep(
+        self, connection: Connection, messages: list[Message], queues: list[str], verdicts: list[Verdict]
+    ) -> Steps[None]:
         """Store what a queue will have, record everything, hand over: in this order, all or nothing."""
         listener = connection.listener
         trace_headers = listener.trace_headers
         if trace_headers.supplemental_header:
-            for message, _, _ in messages:
+            for message in messages:
                 _supplement(message, trace_headers)
         queued = [
-            message for message, queue, verdict in messages if verdict.is_relayed and queue != NULL_QUEUE
+            message
+            for place, message in enumerate(messages)
+            if queues[place] != NULL_QUEUE and verdicts[place].is_relayed
         ]
         stored = [] if listener.deferred_spool else queued
         if stored:
             yield Wait(Stage.STORE, self._store.store(stored))
         try:
             begun = monotonic()
-            for message, queue, verdict in messages:
+            for place, message in enumerate(messages):
                 if monotonic() - begun > SLICE:
                     yield others_turn(Stage.STORE)
                     begun = monotonic()
-                answer = self._record(connection, message, queue, verdict)
+                answer = self._record(connection, message, queues[place], verdicts[place])
                 if answer is not None:
                     yield Wait(Stage.STORE, answer)
         except Exception:
@@ -364,8 +380,3 @@ def _pass_on(reply: asyncio.Future[Reply], rest: asyncio.Task[Reply]) -> None:
         reply.cancel()
     else:
         reply.set_exception(error)
-
-
-def _reply_of(end: StopIteration) -> Reply:
-    reply: Reply = end.value
-    return reply

@@ -2,6 +2,7 @@
 
 cimport cython
 
+from kumo_core.data_scanner cimport DataScanner
 from kumo_core.line cimport copy_octets
 
 
@@ -10,12 +11,12 @@ cdef class ContentReader:
     cdef public bytes _content
     # As large as policy likes: a Python integer.
     cdef public object _max_size
-    cdef public object _scanner
+    cdef public DataScanner _scanner
     cdef public bytes _tail
     cdef public bint is_complete
     cdef public bint is_too_big
 
-    @cython.locals(consumed=Py_ssize_t, length=Py_ssize_t)
+    @cython.locals(consumed=Py_ssize_t, length=Py_ssize_t, scanner=DataScanner, is_complete=bint)
     cpdef Py_ssize_t receive(self, data, Py_ssize_t start, Py_ssize_t end) except -1
     cpdef take(self)
     cpdef discard(self)

@@ -1,5 +1,7 @@
 # Types for the compiled form of dialogue.py; see docs/decisions/0005-compiled-session.md.
 
+cimport cython
+
 from kumo_core.command cimport Command
 
 from kumo.smtp.events cimport ContentReceived, MailReceived, RecipientReceived
@@ -8,6 +10,9 @@ from kumo.smtp.path cimport envelope_address
 from kumo.smtp.replies cimport address_accepted
 from kumo.smtp.reply_queue cimport ReplyQueue
 from kumo.smtp.transaction cimport Transaction
+
+
+cdef dict _HANDLERS
 
 
 cdef class Dialogue:
@@ -22,6 +27,7 @@ cdef class Dialogue:
     cdef public bint is_authenticated
     cdef public bint tls_is_active
 
+    @cython.locals(command=Command, handlers=dict)
     cpdef interpret(self, bytes line)
     cpdef accept(self, event, answer)
     cpdef abandon_transaction(self)

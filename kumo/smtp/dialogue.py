@@ -119,7 +119,8 @@ class Dialogue:
         except WireSyntaxError as error:
             self.refuse_command(replies.OF_FAULT[error.fault], line)
             return None
-        handler = _HANDLERS[self.state].get(command.verb, _handle_unknown)
+        handlers = _HANDLERS[self.state]
+        handler = handlers.get(command.verb, _handle_unknown)
         return handler(self, command, line)
 
     def refuse_command(self, reply: Reply, line: bytes) -> None:

@@ -5,7 +5,8 @@ from kumo.smtp.reply cimport Reply
 
 cdef class ReplyQueue:
     cdef public str _hostname
-    cdef public list _octets
+    cdef public list _more
+    cdef public bytes _octets
     cdef public bint _rewrites
     cdef public bint ended
     cdef public list facts
@@ -16,4 +17,5 @@ cdef class ReplyQueue:
     cpdef pending(self)
     cpdef end(self, str reason)
     cpdef bytes take_octets(self)
+    cdef _append(self, bytes octets)
     cdef _transmit(self, Reply reply, command, mode, transaction)

@@ -42,12 +42,14 @@ class ReplyQueue:
         rewrites: whether each reply waits for ``rewrite`` before it is sent.
     """
 
-    __slots__ = ("_hostname", "_octets", "_rewrites", "ended", "facts", "waiting")
+    __slots__ = ("_hostname", "_more", "_octets", "_rewrites", "ended", "facts", "waiting")
 
     def __init__(self, hostname: str, *, rewrites: bool) -> None:
         self._hostname = hostname
         self._rewrites = rewrites
-        self._octets: list[bytes] = []
+        # Nearly always one reply is taken before the next is sent: a list would be resized twice for each.
+        self._octets = b""
+        self._more: list[bytes] = []
         self.waiting: list[WaitingReply] = []
         """Replies that are to be rewritten before they are sent, oldest first."""
         self.ended = False
@@ -82,7 +84,7 @@ class ReplyQueue:
         if self._rewrites:
             self.waiting.append(WaitingReply(reply, command, mode, transaction))
         elif mode is _IF_421 and reply.code < _FIRST_REFUSAL:
-            self._octets.append(reply.encode())
+            self._append(reply.encode())
         else:
             self._transmit(reply, command, mode, transaction)
 
@@ -116,18 +118,22 @@ class ReplyQueue:
     def take_octets(self) -> bytes:
         """All octets that were not taken yet."""
         octets = self._octets
-        if not octets:
-            return b""
-        if len(octets) == 1:
-            return octets.pop()
-        joined = b"".join(octets)
-        octets.clear()
-        return joined
+        self._octets = b""
+        if self._more:
+            octets = b"".join((octets, *self._more))
+            self._more.clear()
+        return octets
+
+    def _append(self, octets: bytes) -> None:
+        if self._octets:
+            self._more.append(octets)
+        else:
+            self._octets = octets
 
     def _transmit(
         self, reply: Reply, command: str | None, mode: DisconnectMode, transaction: Transaction | None
     ) -> None:
-        self._octets.append(reply.encode())
+        self._append(reply.encode())
         code = reply.code
         if code < _FIRST_REFUSAL and mode is _IF_421:
             return

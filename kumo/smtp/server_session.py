@@ -43,10 +43,9 @@ if TYPE_CHECKING:
 _FORCE_DISCONNECT = DisconnectMode.FORCE_DISCONNECT
 _OPENING = State.OPENING
 _CONTENT = State.CONTENT
+_CREDENTIALS = State.CREDENTIALS
 _HANDSHAKE = State.HANDSHAKE
 _CONTENT_STATES = (State.CONTENT, State.ANSWERING)
-# What comes in these is no command line.
-_OTHER_STATES = frozenset({State.OPENING, State.CREDENTIALS, State.HANDSHAKE})
 # What brought the session here must have gone out as it was, or commands follow.
 _INVITING_STATES = frozenset({State.CONTENT, State.CREDENTIALS, State.HANDSHAKE})
 _INCOMPLETE: Final = NoLine.INCOMPLETE
@@ -327,7 +326,7 @@ class ServerSession:
         state = self._dialogue.state
         if state is _CONTENT:
             return self._advance_content()
-        if state in _OTHER_STATES:
+        if state is _OPENING or state is _CREDENTIALS or state is _HANDSHAKE:
             return self._advance_otherwise(state)
         line = self._lines.next_line()
         if line is _INCOMPLETE:
