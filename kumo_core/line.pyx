@@ -40,6 +40,26 @@ cpdef Py_ssize_t find_crlf(bytes octets, Py_ssize_t start) except -2:
     return -1
 
 
+cpdef int octet_at(data, Py_ssize_t place) except -1:
+    """Return the value of one octet.
+
+    Args:
+        data: a contiguous bytes-like object; only read, released before the call returns.
+        place: its offset.
+
+    Raises:
+        ValueError: the offset is not within the data.
+    """
+    cdef Py_buffer view
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        if not 0 <= place < view.len:
+            raise ValueError(f"no octet {place} in {view.len}")
+        return (<const unsigned char *> view.buf)[place]
+    finally:
+        PyBuffer_Release(&view)
+
+
 cpdef bytes copy_octets(data, Py_ssize_t start, Py_ssize_t end):
     """Return ``data[start:end]`` as an object of its own.
 

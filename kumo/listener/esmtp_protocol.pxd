@@ -1,10 +1,16 @@
 # Types for the compiled form of esmtp_protocol.py; see docs/decisions/0005-compiled-session.md.
 
+cimport cython
+
 from kumo.listener.changing_connection cimport ChangingConnection
 from kumo.listener.cohorts cimport stage_of
 from kumo.smtp cimport ServerSession as Session
+from kumo_core.line cimport octet_at
 
 cdef dict _ACTIONS
+cdef int _LF
+cdef Py_ssize_t _LARGE
+cdef Py_ssize_t _SHORT
 
 
 cdef class EsmtpConnection(ChangingConnection):
@@ -16,6 +22,8 @@ cdef class EsmtpConnection(ChangingConnection):
     cdef public double _processing_since
     cdef public double _transaction_since
 
+    @cython.locals(session=Session)
+    cpdef buffer_updated(self, Py_ssize_t nbytes)
     cdef _pump(self, double now)
     cdef _send_soon(self)
     cdef bint _is_alone(self) except? -1

@@ -78,6 +78,7 @@ class Segment:
         "_is_finished",
         "_lines",
         "_unwritten",
+        "is_stuck",
         "path",
         "pending",
         "size",
@@ -95,17 +96,14 @@ class Segment:
         """Octets taken so far, before compression."""
         self.pending = 0
         """Those of them that are not compressed yet."""
+        self.is_stuck = False
+        """Whether the last write failed half-way."""
         self.path, self._descriptor = _make_file(destination, clock, files)
 
     @property
     def is_clean(self) -> bool:
         """Whether the file holds all that was taken."""
         return not self._lines and not self._unwritten
-
-    @property
-    def is_stuck(self) -> bool:
-        """Whether the last write failed half-way."""
-        return bool(self._unwritten)
 
     def append(self, line: bytes) -> None:
         """Take a line; it stays in memory until ``write_out``."""
@@ -153,9 +151,11 @@ class Segment:
         self.pending = 0
 
     def _write(self) -> None:
+        self.is_stuck = bool(self._unwritten)
         while self._unwritten:
             count = self._files.write(self._descriptor, self._unwritten)
             self._unwritten = self._unwritten[count:]
+        self.is_stuck = False
 
 
 def prepare_directory(directory: str) -> None:

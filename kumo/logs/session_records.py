@@ -61,7 +61,7 @@ def reception_record(
         message.size,
         _RECEIVED,
         PeerAddress(connection.ehlo_domain or "", connection.peer_ip),
-        now // NANOSECONDS,
+        now // 10**9,
         print_rfc3339(now),
         ticks // 10**7,
         print_rfc3339(ticks * 100),

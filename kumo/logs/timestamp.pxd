@@ -8,7 +8,7 @@ cdef str _second_text
 cpdef str print_rfc3339(object nanoseconds)
 
 
-@cython.locals(seconds=cython.longlong)
+@cython.locals(seconds=cython.longlong, fraction=int)
 cdef str _print_usual(long long nanoseconds)
 
 # Less than a second.

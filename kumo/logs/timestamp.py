@@ -40,7 +40,10 @@ def _print_usual(nanoseconds: int) -> str:
     if seconds != _second:
         _second_text = _date_and_time(seconds)
         _second = seconds
-    return f"{_second_text}{_print_fraction(nanoseconds - seconds * 10**9)}Z"
+    fraction = nanoseconds - seconds * 10**9
+    if fraction % 1000:
+        return f"{_second_text}.{fraction:09d}Z"
+    return f"{_second_text}{_print_fraction(fraction)}Z"
 
 
 def print_segment_stamp(nanoseconds: int) -> str:

@@ -10,7 +10,7 @@ cdef class SpoolIdSource:
     cdef public str _node
     cdef public str _tail
 
-    @cython.locals(ticks=cython.longlong, era=cython.longlong, digits=str)
+    @cython.locals(nanoseconds=cython.longlong, ticks=cython.longlong, era=cython.longlong, digits=str)
     cpdef str new_id(self, object now=*)
 
 

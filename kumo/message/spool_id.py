@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-import time
 import uuid
+from time import time_ns
 
 _EPOCH_TICKS = 0x01B21DD213814000
 """100 ns ticks between 1582-10-15 and 1970-01-01; RFC 9562 §5.1."""
@@ -50,7 +50,8 @@ class SpoolIdSource:
         Args:
             now: unix time in seconds; None: the wall clock.
         """
-        ticks = (time.time_ns() // 100 if now is None else int(now * 10**7)) + _EPOCH_TICKS
+        nanoseconds = time_ns() if now is None else int(now * 10**7) * 100
+        ticks = nanoseconds // 100 + _EPOCH_TICKS
         if ticks <= self._last:
             ticks = self._last + 1
         self._last = ticks

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -34,6 +33,10 @@ _PAYLOAD_LIMIT = 16 * 1024
 
 _DEPTH_LIMIT = 100
 """Levels of the deepest value that is taken back; what is put in again is one or two deeper."""
+
+# The second that was printed last, which many messages share.
+_second: int = -1
+_second_text: str = ""
 
 _decode = msgspec.json.Decoder().decode
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
@@ -88,10 +91,14 @@ def received_date(unix: float) -> str:
     Args:
         unix: seconds since 1970; the fraction is dropped.
     """
-    return _date(int(unix))
+    global _second, _second_text  # noqa: PLW0603 - what `lru_cache` would keep, at a fraction of its price
+    second = int(unix)
+    if second != _second or not _second_text:
+        _second_text = _date(second)
+        _second = second
+    return _second_text
 
 
-@lru_cache(maxsize=4)
 def _date(second: int) -> str:
     t = time.gmtime(second)
     return (

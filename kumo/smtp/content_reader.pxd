@@ -6,6 +6,9 @@ from kumo_core.data_scanner cimport DataScanner
 from kumo_core.line cimport copy_octets
 
 
+cdef Py_ssize_t _TERMINATOR_LENGTH
+
+
 cdef class ContentReader:
     cdef public object _buffer
     cdef public bytes _content

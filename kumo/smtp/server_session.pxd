@@ -7,6 +7,9 @@ from kumo.smtp.reply_queue cimport ReplyQueue
 from kumo_core.line cimport copy_octets
 
 
+cdef Py_ssize_t _MOST_HELD
+
+
 cdef class ServerSession:
     cdef public object _parameters
     cdef public double _progress

@@ -49,6 +49,7 @@ _CONTENT_STATES = (State.CONTENT, State.ANSWERING)
 # What brought the session here must have gone out as it was, or commands follow.
 _INVITING_STATES = frozenset({State.CONTENT, State.CREDENTIALS, State.HANDSHAKE})
 _INCOMPLETE: Final = NoLine.INCOMPLETE
+_MOST_HELD = MAX_HELD_OCTETS
 _PEER_CLOSED = "the peer closed the connection"
 
 
@@ -176,7 +177,7 @@ class ServerSession:
             start += self._content.receive(data, start, end)
             if start == end:
                 return
-        if lines.held_octets() > MAX_HELD_OCTETS + lines.limit:
+        if lines.held_octets() > _MOST_HELD + lines.limit:
             raise LocalProtocolError("the shell goes on reading while the session is paused")
         lines.feed(copy_octets(data, start, end))
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kumo_core.line import copy_octets, find_crlf
+from kumo_core.line import copy_octets, find_crlf, octet_at
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,22 @@ def test_a_copy_of_what_is_not_there_is_refused(start: int, end: int) -> None:
         copy_octets(b"abc", start, end)
 
 
-def test_only_a_contiguous_buffer_is_copied() -> None:
+@given(octets=st.binary(min_size=1, max_size=10), kind=st.sampled_from([bytes, bytearray, memoryview]))
+def test_an_octet_is_the_one_asked_for(octets: bytes, kind: type) -> None:
+    assert [octet_at(kind(octets), place) for place in range(len(octets))] == list(octets)
+
+
+@pytest.mark.parametrize("place", [-1, 3])
+def test_an_octet_that_is_not_there_is_refused(place: int) -> None:
+    with pytest.raises(ValueError, match=f"no octet {place} in 3"):
+        octet_at(b"abc", place)
+
+
+def test_only_a_contiguous_buffer_is_read() -> None:
+    with pytest.raises(BufferError):
+        octet_at(memoryview(b"abcdef")[::2], 0)
+    with pytest.raises(TypeError):
+        octet_at("abc", 0)  # type: ignore[arg-type]
     with pytest.raises(BufferError):
         copy_octets(memoryview(b"abcdef")[::2], 0, 1)
     with pytest.raises(TypeError):

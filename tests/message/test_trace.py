@@ -79,12 +79,18 @@ def test_protocol_words(is_authenticated: bool, tls: str | None, words: str) -> 
     [
         (1110290400.9, "Tue, 8 Mar 2005 14:00:00 +0000"),
         (0, "Thu, 1 Jan 1970 00:00:00 +0000"),
+        (-1, "Wed, 31 Dec 1969 23:59:59 +0000"),
         (1735689599, "Tue, 31 Dec 2024 23:59:59 +0000"),
     ],
 )
 def test_date_is_utc_without_leading_zero(unix: float, text: str) -> None:
     assert received_date(unix) == text
     assert parsedate_to_datetime(text).timestamp() == int(unix)
+
+
+def test_a_date_is_that_of_its_second_whatever_was_printed_before() -> None:
+    printed = [received_date(unix) for unix in (5.9, 6.0, 6.5, 5.0)]
+    assert [text[16:24] for text in printed] == ["00:00:05", "00:00:06", "00:00:06", "00:00:05"]
 
 
 def test_supplemental_header_is_exact() -> None:
