@@ -104,7 +104,8 @@ class EsmtpConnection(ChangingConnection):
         parameters = settings.session_parameters(rewrites_replies=context.policy.rewrites_replies)
         self._session = ServerSession(parameters, now)
         self._timer = context.loop.call_later(settings.client_timeout, self._on_timer)
-        self._pump(now)
+        # The loop would report a fault, and leave the client without a word until its time is over.
+        self.go_on(now)
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what was read."""
@@ -167,7 +168,7 @@ class EsmtpConnection(ChangingConnection):
     # --- called by cohorts and outbox -------------------------------------------------------------
 
     def go_on(self, now: float) -> None:
-        """Work off what was read in an earlier turn of the loop.
+        """Work off what was read in an earlier turn of the loop; drop the connection if that goes wrong.
 
         Args:
             now: the loop's time in seconds.

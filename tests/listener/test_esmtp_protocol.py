@@ -184,6 +184,19 @@ async def bench() -> Bench:
     return bench
 
 
+async def test_a_fault_before_the_banner_drops_the_connection(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+
+    class Broken:
+        def refusal(self) -> str | None:
+            raise RuntimeError("a sensor that fails")
+
+    bench.context.admission = Broken()
+    assert bench.connect() == ""
+    assert bench.transport.ending == "aborted"
+    assert "a sensor that fails" in caplog.text
+
+
 # --- the client's time limit -------------------------------------------------------------------------
 
 
