@@ -50,8 +50,11 @@ class SpoolIdSource:
         Args:
             now: unix time in seconds; None: the wall clock.
         """
-        nanoseconds = time_ns() if now is None else int(now * 10**7) * 100
-        ticks = nanoseconds // 100 + _EPOCH_TICKS
+        if now is None:
+            nanoseconds = time_ns()
+            ticks = nanoseconds // 100 + _EPOCH_TICKS
+        else:
+            ticks = int(now * 10**7) + _EPOCH_TICKS
         if ticks <= self._last:
             ticks = self._last + 1
         self._last = ticks

@@ -108,7 +108,7 @@ class Reception:
         replies: list[Reply] = []
         steps = self._steps(connection, base, limit, replies)
         try:
-            # What is returned would come as an exception, which takes as long as a dozen of other calls.
+            # What is returned would come as an exception, which takes as long as a dozen other calls.
             wait = next(steps, None)
         except TimedOut as timeout:
             return timeout.reply

@@ -177,7 +177,8 @@ class ServerSession:
             start += self._content.receive(data, start, end)
             if start == end:
                 return
-        if lines.held_octets() > _MOST_HELD + lines.limit:
+        # A sum could be more than a machine word holds.
+        if lines.held_octets() - lines.limit > _MOST_HELD:
             raise LocalProtocolError("the shell goes on reading while the session is paused")
         lines.feed(copy_octets(data, start, end))
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kumo.message import SpoolIdSource, created_at, created_ticks, is_spool_id
 
 
-@given(st.integers(0, 2**32))
+@given(st.integers(0, 2**36))
 @settings(max_examples=100, deadline=None)
 def test_an_id_is_a_version_1_uuid_that_tells_when_it_was_made(second: int) -> None:
     spool_id = SpoolIdSource(node=0x0123456789AB).new_id(second)

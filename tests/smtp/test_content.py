@@ -185,3 +185,22 @@ def test_a_stuffed_first_line_is_one_whatever_content_came_before(first: bytes) 
         pair.command("DATA")
         pair.send_in(wire[i : i + 1] for i in range(len(wire)))
     assert pair.of_type(ContentReceived)[-1].content == b".x\r\n"
+
+
+def test_limits_as_large_as_policy_can_set_are_none() -> None:
+    largest = 2**63 - 1
+    pair = SessionPair(
+        line_length_hard_limit=largest,
+        max_message_size=largest,
+        max_messages_per_connection=largest,
+        max_recipients_per_message=largest,
+    )
+    pair.open_transaction()
+    pair.command("DATA")
+    line = b"x" * 100_000 + b"\r\n"
+    assert (
+        pair.send(line + b".\r\nNOOP\r\n") == "250 OK ids=0123456789abcdef\r\n250 the goggles do nothing\r\n"
+    )
+    (event,) = pair.of_type(ContentReceived)
+    assert event.content == line
+    assert event.report.longest_line_over_limit == 0
