@@ -73,7 +73,9 @@ def is_spool_id(text: str) -> bool:
 
 def created_at(spool_id: str) -> float:
     """Unix time in seconds at which an id was made."""
-    return created_ticks(spool_id) / 10**7
+    # As a Python number, which is rounded once: ticks are more than the fraction of a float holds.
+    ticks: int = int(created_ticks(spool_id))
+    return ticks / 10**7
 
 
 def created_ticks(spool_id: str) -> int:

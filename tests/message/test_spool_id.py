@@ -26,6 +26,7 @@ def test_an_id_is_a_version_1_uuid_that_tells_when_it_was_made(second: int) -> N
 def test_the_ticks_of_any_id_are_those_of_its_uuid(any_id: uuid.UUID) -> None:
     epoch = uuid.UUID("13814000-1dd2-11b2-8000-000000000000").time
     assert created_ticks(any_id.hex) == any_id.time - epoch
+    assert created_at(any_id.hex) == (any_id.time - epoch) / 10**7
 
 
 @pytest.mark.parametrize("text", ["", "0" * 31, "0" * 33, *(c * 32 for c in "/:@G`gA é")])
