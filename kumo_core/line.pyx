@@ -1,7 +1,7 @@
 """Command lines as they lie in a buffer: where one ends, and octets taken out of it.
 
 Nothing here is fast because of what it does, but because no slice, search or number goes through the
-interpreter: ``kumo.smtp`` calls them for every read and every line.
+interpreter: ``kumo.smtp`` and ``kumo.listener`` call them for every read and every line.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer

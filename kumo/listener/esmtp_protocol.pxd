@@ -9,7 +9,7 @@ from kumo_core.line cimport octet_at
 
 cdef dict _ACTIONS
 cdef int _LF
-cdef Py_ssize_t _LARGE
+cdef Py_ssize_t COMMAND_OCTETS
 cdef Py_ssize_t _SHORT
 
 

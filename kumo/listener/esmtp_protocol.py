@@ -54,9 +54,6 @@ _SHORT: Final = 4096
 """Octets of commands that may wait for their turn; more of them are worked off at once, for what is read of
 all connections in a turn is kept until then."""
 
-_LARGE: Final = COMMAND_OCTETS
-"""Octets of content that may wait likewise."""
-
 
 class EsmtpConnection(ChangingConnection):
     """One connection.
@@ -120,14 +117,14 @@ class EsmtpConnection(ChangingConnection):
         session.receive_data(self._view, now, 0, nbytes)
         # Read from again before its turn came, or much at once: no more of it is to gather. And octets that
         # end no line are no reason for others to wait.
-        is_short = nbytes <= (_LARGE if is_content else _SHORT)
+        is_short = nbytes <= (COMMAND_OCTETS if is_content else _SHORT)
         may_wait = is_short and octet_at(self._view, nbytes - 1) == _LF
         if may_wait and not (self._has_input or self._is_alone()):
             self._has_input = True
             self._context.cohorts.add(self, CONTENT if is_content else stage_of(octet_at(self._view, 0)))
             return
         self._pump(now)
-        if (nbytes > _LARGE or self._has_input) and not session.is_reading:
+        if (nbytes > COMMAND_OCTETS or self._has_input) and not session.is_reading:
             # Commands may stand behind the content, or in two reads: enough to keep, even without another.
             self._hold_back()
 

@@ -12,11 +12,10 @@ from kumo.logs.record import (
     Response,
     make_response,
     on_one_line,
-    print_recipients,
     reception_protocol,
 )
 from kumo.logs.timestamp import NANOSECONDS, print_rfc3339
-from kumo.message import Message, created_ticks
+from kumo.message import Message, created_ticks, print_recipients
 
 _NO_LONGER_TRIED = EnhancedCode(5, 4, 7)
 

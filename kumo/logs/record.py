@@ -16,7 +16,6 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from kumo.message import FeedbackReport, Message
-from kumo.smtp import EnvelopeAddress
 
 
 class RecordType(enum.Enum):
@@ -152,14 +151,6 @@ encode_json = _encoder.encode
 Raises:
     UnicodeEncodeError: there is text in it that has to be ``mended``.
 """
-
-
-def print_recipients(recipients: list[EnvelopeAddress]) -> str | list[str]:
-    """Recipients as records show them: one as a string, several or none as an array."""
-    if len(recipients) == 1:
-        only = recipients[0]
-        return only.email
-    return [recipient.email for recipient in recipients]
 
 
 def reception_protocol(message: Message) -> str | None:

@@ -15,7 +15,6 @@ from kumo.logs.record import (
     RecordType,
     Response,
     make_response,
-    print_recipients,
     reception_protocol,
 )
 from kumo.logs.timestamp import NANOSECONDS, print_rfc3339
@@ -26,6 +25,7 @@ from kumo.message import (
     Message,
     RecipientStatus,
     created_ticks,
+    print_recipients,
 )
 from kumo.smtp import EnvelopeAddress, Reply
 
@@ -61,7 +61,7 @@ def reception_record(
         message.size,
         _RECEIVED,
         PeerAddress(connection.ehlo_domain or "", connection.peer_ip),
-        now // 10**9,
+        now // NANOSECONDS,
         print_rfc3339(now),
         ticks // 10**7,
         print_rfc3339(ticks * 100),

@@ -36,11 +36,13 @@ def print_rfc3339(nanoseconds: int) -> str:
 
 def _print_usual(nanoseconds: int) -> str:
     global _second, _second_text  # noqa: PLW0603 - what `lru_cache` would keep, at a tenth of its price
+    # A literal is a C number to the compiler, the name that others import would be a Python one.
     seconds = nanoseconds // 10**9
     if seconds != _second:
         _second_text = _date_and_time(seconds)
         _second = seconds
     fraction = nanoseconds - seconds * 10**9
+    # Nearly always so, and in one piece.
     if fraction % 1000:
         return f"{_second_text}.{fraction:09d}Z"
     return f"{_second_text}{_print_fraction(fraction)}Z"

@@ -26,7 +26,13 @@ from kumo.message.message import ContentNotResident, Message
 from kumo.message.queue_name import DEFERRED_INJECTION_QUEUE, NULL_QUEUE, QueueName, queue_name
 from kumo.message.reports import DeliveryStatus, FeedbackReport, MtaName, RecipientStatus
 from kumo.message.spool_id import CLOCK_SEQUENCE_BITS, SpoolIdSource, created_at, created_ticks, is_spool_id
-from kumo.message.trace import received_date, received_field, received_protocol, supplemental_field
+from kumo.message.trace import (
+    print_recipients,
+    received_date,
+    received_field,
+    received_protocol,
+    supplemental_field,
+)
 
 __all__ = [
     "CLOCK_SEQUENCE_BITS",
@@ -64,6 +70,7 @@ __all__ = [
     "parse_delivery_status",
     "parse_feedback_report",
     "prepend_field",
+    "print_recipients",
     "print_socket_address",
     "queue_name",
     "received_date",

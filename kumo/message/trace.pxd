@@ -18,7 +18,7 @@ cpdef bytes supplemental_field(parameters, list recipients, dict meta)
 
 
 @cython.locals(only=AddressType)
-cdef _emails(list recipients)
+cpdef print_recipients(list recipients)
 
 
 @cython.locals(second=cython.longlong)

@@ -122,7 +122,7 @@ def supplemental_field(
 
     Source: KumoMTA manual, start_esmtp_listener/trace_headers.
     """
-    content: dict[str, Any] = {_MARK_KEY: _MARK, "recipient": _emails(recipients)}
+    content: dict[str, Any] = {_MARK_KEY: _MARK, "recipient": print_recipients(recipients)}
     for name in parameters.include_meta_names:
         value = meta.get(name)
         if value is not None:
@@ -137,7 +137,8 @@ def supplemental_field(
     return b"".join((parameters.header_name.encode("ascii"), b": ", payload, b"\r\n"))
 
 
-def _emails(recipients: Sequence[EnvelopeAddress]) -> str | list[str]:
+def print_recipients(recipients: Sequence[EnvelopeAddress]) -> str | list[str]:
+    """Recipients as the supplemental header and log records show them: one as a string, else an array."""
     if len(recipients) == 1:
         only = recipients[0]
         return only.email

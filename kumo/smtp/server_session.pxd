@@ -7,7 +7,7 @@ from kumo.smtp.reply_queue cimport ReplyQueue
 from kumo_core.line cimport copy_octets
 
 
-cdef Py_ssize_t _MOST_HELD
+cdef Py_ssize_t MAX_HELD_OCTETS
 
 
 cdef class ServerSession:

@@ -49,7 +49,6 @@ _CONTENT_STATES = (State.CONTENT, State.ANSWERING)
 # What brought the session here must have gone out as it was, or commands follow.
 _INVITING_STATES = frozenset({State.CONTENT, State.CREDENTIALS, State.HANDSHAKE})
 _INCOMPLETE: Final = NoLine.INCOMPLETE
-_MOST_HELD = MAX_HELD_OCTETS
 _PEER_CLOSED = "the peer closed the connection"
 
 
@@ -178,7 +177,7 @@ class ServerSession:
             if start == end:
                 return
         # A sum could be more than a machine word holds.
-        if lines.held_octets() - lines.limit > _MOST_HELD:
+        if lines.held_octets() - lines.limit > MAX_HELD_OCTETS:
             raise LocalProtocolError("the shell goes on reading while the session is paused")
         lines.feed(copy_octets(data, start, end))
 
