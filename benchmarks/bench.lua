@@ -2,12 +2,14 @@
 --
 -- BENCH_STORE says what becomes of a message: `discard` (queue null), `keep` (spooled, and kept in its queue),
 -- `deliver` (spooled, then delivered into a maildir).
--- BENCH_EVENTS=0 leaves the events out, but for the one that discards. The other variables are those of usual.lua.
+-- BENCH_EVENTS=0 leaves the events out, but for the one that discards. BENCH_PATTERNS is how many patterns each
+-- content is held against. The other variables are those of usual.lua.
 
 local kumo = require 'kumo'
 local usual = require 'usual'
 
 local STORE = os.getenv 'BENCH_STORE' or 'discard'
+local PATTERNS = tonumber(os.getenv 'BENCH_PATTERNS')
 local HAS_EVENTS = os.getenv 'BENCH_EVENTS' ~= '0'
 
 kumo.on('init', function()
@@ -28,8 +30,13 @@ if HAS_EVENTS then
   kumo.on('smtp_server_rcpt_to', usual.check_recipient)
 end
 
+local filter = PATTERNS and usual.filter_content(PATTERNS)
+
 if HAS_EVENTS or STORE == 'discard' then
   kumo.on('smtp_server_message_received', function(msg)
+    if filter then
+      filter(msg)
+    end
     if HAS_EVENTS then
       msg:set_meta('tenant', 'bench')
     end

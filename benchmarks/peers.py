@@ -19,7 +19,8 @@ import os
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from benchmarks import peer_tables, report
@@ -55,6 +56,7 @@ class Scenario(NamedTuple):
         clients: processes that share messages and sessions; those of one server that has several ports,
             among them.
         is_apart: whether each of them has a processor of its own to run on, as far as there are enough.
+        environment: what the servers are started with besides their own.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Scenario(NamedTuple):
     reuses: bool = True
     clients: int = 1
     is_apart: bool = False
+    environment: Mapping[str, str] = MappingProxyType({})
 
 
 SCENARIOS = (
@@ -141,6 +144,7 @@ COMPARISONS = (
             Scenario("2k", 2048, 20_000, 20, clients=2),
             Scenario("2k-new, apart", 2048, 6000, 20, reuses=False, clients=2, is_apart=True),
             Scenario("2k, apart", 2048, 20_000, 20, clients=2, is_apart=True),
+            Scenario("2k, much policy", 2048, 2000, 20, clients=2, environment={"BENCH_PATTERNS": "100"}),
         ),
         is_spread=True,
     ),
@@ -185,7 +189,9 @@ def run(kinds: list[Kind], scenario: Scenario, rounds: int) -> dict[str, Any]:
     """
     samples: dict[str, list[Sample]] = {kind.name: [] for kind in kinds}
     with contextlib.ExitStack() as stack:
-        servers = [stack.enter_context(started(kind)) for kind in kinds]
+        servers = [
+            stack.enter_context(started(kind.with_environment(scenario.environment))) for kind in kinds
+        ]
         for server in servers:
             send(scenario, server, max(scenario.messages // 10, scenario.sessions))
         for number in range(rounds):
@@ -232,12 +238,11 @@ def compare(comparison: Comparison, options: argparse.Namespace) -> dict[str, An
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
+    scenarios = {scenario.name: None for comparison in COMPARISONS for scenario in comparison.scenarios}
     parser = argparse.ArgumentParser(description="CPU time per message of kumod and other mail servers.")
     parser.add_argument("--rounds", type=int, default=5, help="samples of each server (default: %(default)s)")
     parser.add_argument("--scale", type=float, default=1.0, help="factor on the number of messages")
-    parser.add_argument(
-        "--scenario", action="append", choices=[scenario.name for scenario in SCENARIOS], help="default: all"
-    )
+    parser.add_argument("--scenario", action="append", choices=list(scenarios), help="default: all")
     names = [comparison.name for comparison in COMPARISONS]
     parser.add_argument("--only", action="append", choices=names, help="a comparison (default: all)")
     parser.add_argument("--spread", action="store_true", help="client and servers on any processor")

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -68,6 +68,10 @@ class Kind(NamedTuple):
     environment: dict[str, str]
     missing: Callable[[], str] = lambda: ""
     copies: int = 1
+
+    def with_environment(self, environment: Mapping[str, str]) -> Kind:
+        """The same with more in its environment."""
+        return self._replace(environment={**self.environment, **environment})
 
 
 @dataclass

@@ -45,6 +45,22 @@ function usual.check_recipient(recipient)
   end
 end
 
+-- Holds the content against that many patterns, as a policy with rules of its own does; none of them is found.
+function usual.filter_content(count)
+  local patterns = {}
+  for number = 1, count do
+    patterns[number] = ('offer%d of .* for you'):format(number)
+  end
+  return function(msg)
+    local content = msg:get_data()
+    for _, pattern in ipairs(patterns) do
+      if content:find(pattern) then
+        kumo.reject(550, '5.7.1 not wanted here')
+      end
+    end
+  end
+end
+
 function usual.maildirs(parameters)
   parameters.protocol = { maildir_path = VAR .. '/maildir/{{ domain_part }}/{{ local_part }}' }
   return kumo.make_queue_config(parameters)
