@@ -25,6 +25,7 @@ cdef class EsmtpConnection(ChangingConnection):
     @cython.locals(session=Session)
     cpdef buffer_updated(self, Py_ssize_t nbytes)
     cdef _pump(self, double now)
+    cdef _open_session(self, transport, double now)
     cdef _send_soon(self)
     cdef bint _is_alone(self) except? -1
     cdef _send(self)

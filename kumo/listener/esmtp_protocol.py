@@ -94,15 +94,23 @@ class EsmtpConnection(ChangingConnection):
         metrics = context.metrics
         metrics.connection_count[ESMTP_LISTENER] += 1
         metrics.total_connection_count[ESMTP_LISTENER] += 1
-        now = context.now()
-        settings = self._settings
         self._transport = stream = cast("asyncio.Transport", transport)
-        self._flow = FlowControl(stream, settings.client_timeout)
+        now = context.now()
+        # The loop would report a fault, and leave the client without a word for ever.
+        try:
+            self._open_session(stream, now)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client is not to wait
+            self._report(error)
+            self.abort()
+        else:
+            self.go_on(now)
+
+    def _open_session(self, transport: asyncio.Transport, now: float) -> None:
+        context, settings = self._context, self._settings
+        self._flow = FlowControl(transport, settings.client_timeout)
         parameters = settings.session_parameters(rewrites_replies=context.policy.rewrites_replies)
         self._session = ServerSession(parameters, now)
         self._timer = context.loop.call_later(settings.client_timeout, self._on_timer)
-        # The loop would report a fault, and leave the client without a word until its time is over.
-        self.go_on(now)
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what was read."""

@@ -197,6 +197,23 @@ async def test_a_fault_before_the_banner_drops_the_connection(caplog: pytest.Log
     assert "a sensor that fails" in caplog.text
 
 
+async def test_a_fault_before_there_is_a_session_drops_the_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench()
+
+    class Broken:
+        def __getattr__(self, name: str) -> object:
+            raise RuntimeError(f"no {name}")
+
+    bench.context.policy = Broken()
+    assert bench.connect() == ""
+    assert bench.transport.ending == "aborted"
+    assert "no rewrites_replies" in caplog.text
+    bench.protocol.connection_lost(None)
+    assert bench.protocol not in bench.context.sessions
+
+
 # --- the client's time limit -------------------------------------------------------------------------
 
 
