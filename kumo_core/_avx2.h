@@ -60,6 +60,12 @@ kumo_marks(kumo_flags flags)
     return low | (uint64_t) high << 32;
 }
 
+KUMO_INLINE uint64_t
+kumo_equal_marks(const unsigned char *p, unsigned char octet)
+{
+    return kumo_marks(kumo_equal(p, octet));
+}
+
 KUMO_INLINE void
 kumo_copy(unsigned char *to, const unsigned char *from)
 {

@@ -1,4 +1,4 @@
-/* AVX-512 with VBMI2: flags are mask registers, octets are spread and packed by one instruction. */
+/* AVX-512 with VBMI2: one register a step, octets are spread and packed by one instruction. */
 #define KUMO_SET avx512
 #define KUMO_PASS \
     __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,bmi,bmi2,popcnt"))) static
@@ -8,48 +8,59 @@
 #define KUMO_SPARSE (-1)
 #define KUMO_BLOCKWISE 0
 
-typedef __mmask64 kumo_flags;
+/* An octet that is one where it holds, else zero. Mask registers are combined by one unit, octets by any and
+ * three at a time: with masks ordinary mail was scanned with 47 GB/s in place of 68 (Zen 5, 128 KiB), clean
+ * content looked at with 106 in place of 160. */
+typedef __m512i kumo_flags;
 
 KUMO_INLINE kumo_flags
 kumo_none(void)
 {
-    return 0;
+    return _mm512_setzero_si512();
 }
 
 KUMO_INLINE kumo_flags
 kumo_equal(const unsigned char *p, unsigned char octet)
 {
-    return _mm512_cmpeq_epi8_mask(_mm512_loadu_si512(p), _mm512_set1_epi8((char) octet));
+    const __m512i differing = _mm512_xor_si512(_mm512_loadu_si512(p), _mm512_set1_epi8((char) octet));
+    return _mm512_subs_epu8(_mm512_set1_epi8(1), differing);
 }
 
 KUMO_INLINE kumo_flags
 kumo_and(kumo_flags a, kumo_flags b)
 {
-    return _kand_mask64(a, b);
+    return _mm512_and_si512(a, b);
 }
 
 KUMO_INLINE kumo_flags
 kumo_or(kumo_flags a, kumo_flags b)
 {
-    return _kor_mask64(a, b);
+    return _mm512_or_si512(a, b);
 }
 
 KUMO_INLINE kumo_flags
 kumo_xor(kumo_flags a, kumo_flags b)
 {
-    return _kxor_mask64(a, b);
-}
-
-KUMO_INLINE int
-kumo_any(kumo_flags flags)
-{
-    return flags != 0;
+    return _mm512_xor_si512(a, b);
 }
 
 KUMO_INLINE uint64_t
 kumo_marks(kumo_flags flags)
 {
-    return flags;
+    return _mm512_test_epi8_mask(flags, flags);
+}
+
+KUMO_INLINE int
+kumo_any(kumo_flags flags)
+{
+    return kumo_marks(flags) != 0;
+}
+
+/* Compared at once: by way of flags, judging took a tenth longer. */
+KUMO_INLINE uint64_t
+kumo_equal_marks(const unsigned char *p, unsigned char octet)
+{
+    return _mm512_cmpeq_epi8_mask(_mm512_loadu_si512(p), _mm512_set1_epi8((char) octet));
 }
 
 KUMO_INLINE void

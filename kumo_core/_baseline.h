@@ -96,6 +96,12 @@ kumo_marks(kumo_flags flags)
         | kumo_marks_16(flags.quarters[2]) << 32 | kumo_marks_16(flags.quarters[3]) << 48;
 }
 
+KUMO_INLINE uint64_t
+kumo_equal_marks(const unsigned char *p, unsigned char octet)
+{
+    return kumo_marks(kumo_equal(p, octet));
+}
+
 KUMO_INLINE void
 kumo_copy(unsigned char *to, const unsigned char *from)
 {

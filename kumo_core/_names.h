@@ -24,6 +24,7 @@
 #define kumo_any KUMO_OF_SET(kumo_any)
 /* The flags as marks: one bit an octet, the first lowest. */
 #define kumo_marks KUMO_OF_SET(kumo_marks)
+#define kumo_equal_marks KUMO_OF_SET(kumo_equal_marks)
 #define kumo_copy KUMO_OF_SET(kumo_copy)
 /* Insert an octet before each marked one, or remove the marked ones, at one price whatever the marks; return
  * the end of what was made. Inserting writes up to 128 octets, removing 64. */
