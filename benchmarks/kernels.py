@@ -31,7 +31,7 @@ CHUNK = 128 * 1024
 INSTRUCTION_SET = "KUMO_CORE_INSTRUCTION_SET"
 """Environment variable with which the kernels are loaded for one instruction set."""
 
-_FLAGS = {"baseline": "", "avx2": " avx2 ", "avx512": " avx512_vbmi2 "}
+_FLAGS = {"baseline": "", "sse4": " sse4_2 ", "avx2": " avx2 ", "avx512": " avx512_vbmi2 "}
 """Instruction sets by the variable's values, and what the processor must say of itself."""
 
 Call = Callable[[bytes], object]

@@ -23,13 +23,13 @@ _STYLE = """
  .value { font-size: 9px; text-anchor: middle }
  .grid { stroke: #d0d7de; stroke-width: 1 }
  .limit { fill: #afb8c1 } .other { fill: #6e7781 }
- .kernel0 { fill: #9ecbff } .kernel1 { fill: #2f81f7 } .kernel2 { fill: #0a3069 }
+ .kernel0 { fill: #9ecbff } .kernel1 { fill: #54aeff } .kernel2 { fill: #0969da } .kernel3 { fill: #0a3069 }
  .python { fill: #bf8700 }
  @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3 }
   .grid { stroke: #30363d }
   .limit { fill: #484f58 } .other { fill: #8b949e }
-  .kernel0 { fill: #1f4b85 } .kernel1 { fill: #2f81f7 } .kernel2 { fill: #a5d6ff }
+  .kernel0 { fill: #1f4b85 } .kernel1 { fill: #2f81f7 } .kernel2 { fill: #79c0ff } .kernel3 { fill: #cae8ff }
   .python { fill: #d29922 }
  }
 """

@@ -142,7 +142,7 @@ def goals(results: Results) -> Iterator[Goal]:
         if name in results.sets:
             slowest = min(results.ratio(f"scan {name}", "memcpy", corpus) for corpus in clean)
             yield Goal(f"scan ÷ memcpy on a b c e, the slowest, {name}", slowest, bound)
-    best = "avx2" if "avx2" in results.sets else "baseline"
+    best = next(name for name in ("avx2", "sse4", "baseline") if name in results.sets)
     scan = f"scan {best}"
     short = results.seconds(scan, "a_text") / results.seconds(scan, "c_short_lines")
     yield Goal(f"scan of c ÷ scan of a, {best}", short, 0.85)

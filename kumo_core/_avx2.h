@@ -75,27 +75,6 @@ kumo_copy(unsigned char *to, const unsigned char *from)
     _mm256_storeu_si256((__m256i *) (to + 32), high);
 }
 
-/* By the marks of eight octets: which of them (0 to 7) and of those to be inserted before them (8 to 15)
- * follow each other; and which of them stay. */
-static unsigned char kumo_inserted[256][16];
-static unsigned char kumo_remaining[256][8];
-
-static void
-kumo_fill_tables(void)
-{
-    for (int marks = 0; marks < 256; marks++) {
-        unsigned char *inserted = kumo_inserted[marks];
-        unsigned char *remaining = kumo_remaining[marks];
-        for (unsigned char i = 0; i < 8; i++) {
-            if (marks >> i & 1)
-                *inserted++ = 8 + i;
-            else
-                *remaining++ = i;
-            *inserted++ = i;
-        }
-    }
-}
-
 /* The word turned so that the bit of that place is the lowest: one instruction, where shifting takes two. */
 KUMO_INLINE uint64_t
 kumo_turned(uint64_t word, int place)

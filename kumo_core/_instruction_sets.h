@@ -13,9 +13,19 @@
 #else
 #define KUMO_HAS_CHOICE 0
 #endif
+/* Whether what every processor of the architecture has looks octets up in a register. */
+#if defined(__aarch64__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#include <arm_neon.h>
+#define KUMO_BASELINE_SHUFFLES 1
+#else
+#define KUMO_BASELINE_SHUFFLES 0
+#endif
 
 #include "_names.h"
 #include "_passes.h"
+#if KUMO_HAS_CHOICE || KUMO_BASELINE_SHUFFLES
+#include "_tables.h"
+#endif
 
 /* A step of a change reads up to two of its lengths and writes up to three. */
 enum { KUMO_MARGIN = 3 * KUMO_STEP };
@@ -108,6 +118,17 @@ static const kumo_passes kumo_passes_baseline = KUMO_PASSES;
 #undef KUMO_INLINE
 #undef KUMO_SPARSE
 #undef KUMO_BLOCKWISE
+#include "_sse4.h"
+#include "_measuring.h"
+#include "_looking.h"
+#include "_changing.h"
+static const kumo_passes kumo_passes_sse4 = KUMO_PASSES;
+
+#undef KUMO_SET
+#undef KUMO_PASS
+#undef KUMO_INLINE
+#undef KUMO_SPARSE
+#undef KUMO_BLOCKWISE
 #include "_avx2.h"
 #include "_measuring.h"
 #include "_looking.h"
@@ -126,15 +147,19 @@ static const kumo_passes kumo_passes_avx2 = KUMO_PASSES;
 static const kumo_passes kumo_passes_avx512 = KUMO_PASSES;
 #endif
 
+enum { KUMO_SETS = 4 };
+
 /* The instruction sets that this processor and its operating system have, the fastest first; returns how
  * many. */
 static int
-kumo_available(const kumo_passes *available[3])
+kumo_available(const kumo_passes *available[KUMO_SETS])
 {
     int count = 0;
+#if KUMO_HAS_CHOICE || KUMO_BASELINE_SHUFFLES
+    kumo_fill_tables();
+#endif
 #if KUMO_HAS_CHOICE
     __builtin_cpu_init();
-    kumo_fill_tables();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")
         && __builtin_cpu_supports("popcnt")) {
         if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")
@@ -142,6 +167,8 @@ kumo_available(const kumo_passes *available[3])
             available[count++] = &kumo_passes_avx512;
         available[count++] = &kumo_passes_avx2;
     }
+    if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"))
+        available[count++] = &kumo_passes_sse4;
 #endif
     available[count++] = &kumo_passes_baseline;
     return count;

@@ -31,6 +31,12 @@
 #define kumo_insert KUMO_OF_SET(kumo_insert)
 #define kumo_remove KUMO_OF_SET(kumo_remove)
 #define kumo_missing_before KUMO_OF_SET(kumo_missing_before)
+/* Of sets with vectors of 16 octets. Where those can be shuffled by another, `_shuffling.h` has the two above,
+ * and KUMO_MARKED_OF says how many octets the row of a table marks. */
+#define kumo_load_16 KUMO_OF_SET(kumo_load_16)
+#define kumo_load_8 KUMO_OF_SET(kumo_load_8)
+#define kumo_marks_16 KUMO_OF_SET(kumo_marks_16)
+#define kumo_shuffle KUMO_OF_SET(kumo_shuffle)
 
 #define kumo_seen KUMO_OF_SET(kumo_seen)
 #define kumo_look KUMO_OF_SET(kumo_look)

@@ -1,5 +1,5 @@
 VARIABLE: str
-INSTRUCTION_SETS: tuple[str, str, str]
+INSTRUCTION_SETS: tuple[str, str, str, str]
 INSTRUCTION_SET: str
 
 # By which the other modules of the package find the passes.

@@ -10,17 +10,19 @@ from libc.stdlib cimport getenv
 from libc.string cimport strcmp
 
 cdef extern from "_instruction_sets.h":
+    enum: KUMO_SETS
     int kumo_available(const kumo_passes **available)
 
 VARIABLE = "KUMO_CORE_INSTRUCTION_SET"
 """The environment variable that names a set."""
 
-INSTRUCTION_SETS = ("avx512", "avx2", "baseline")
-"""What it may name: AVX-512 with VBMI2, AVX2 with BMI2, and what every processor of the architecture has."""
+INSTRUCTION_SETS = ("avx512", "avx2", "sse4", "baseline")
+"""What it may name: AVX-512 with VBMI2, AVX2 with BMI2, SSE4.2 with POPCNT, and what every processor of the
+architecture has."""
 
 
 cdef const kumo_passes *_chosen() except NULL:
-    cdef const kumo_passes *available[3]
+    cdef const kumo_passes *available[KUMO_SETS]
     cdef int count = kumo_available(available)
     cdef const char *wanted = getenv("KUMO_CORE_INSTRUCTION_SET")
     cdef int i

@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmarks.plot import BOTTOM, HEIGHT, WIDTH, Series, bar_chart
+from kumo_core.instruction_set import INSTRUCTION_SETS
 
 SERIES = [Series("limit & co", "limit", [54.0, 49.0]), Series("python", "python", [0.27, 0.16])]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -29,3 +30,8 @@ def test_bars_stand_on_the_ground_and_grow_with_their_values() -> None:
         assert 0 <= float(bar["x"]) <= float(bar["x"]) + float(bar["width"]) <= WIDTH
     heights = [float(bar["height"]) for bar in bars]
     assert sorted(heights, reverse=True) == [heights[0], heights[2], heights[1], heights[3]]
+
+
+@pytest.mark.parametrize("place", range(len(INSTRUCTION_SETS)))
+def test_each_instruction_set_has_its_colour_by_day_and_by_night(place: int) -> None:
+    assert bar_chart("t", ["a", "b"], SERIES).count(f".kernel{place} {{") == 2

@@ -92,7 +92,7 @@ main(void)
 {
     static outcome first, other;
     static unsigned char octets[MOST + 64];
-    const kumo_passes *available[3];
+    const kumo_passes *available[KUMO_SETS];
     const int count = kumo_available(available);
     uint64_t digest = 0xCBF29CE484222325ULL;
     for (int turn = 0; turn < TURNS; turn++) {
