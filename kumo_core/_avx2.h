@@ -6,10 +6,30 @@
  * asked, lines of random lengths would take up to three times as long, as the processor guesses wrong. */
 #define KUMO_SPARSE 7
 #define KUMO_BLOCKWISE 1
+/* Of a block at once the compiler keeps more comparisons than there are registers. */
+#define KUMO_LOOKED_AT 2
 
 typedef struct {
     __m256i low, high;
 } kumo_flags;
+
+typedef kumo_flags kumo_octets;
+
+KUMO_INLINE kumo_octets
+kumo_load(const unsigned char *p)
+{
+    return (kumo_octets) {
+        _mm256_loadu_si256((const __m256i *) p),
+        _mm256_loadu_si256((const __m256i *) (p + 32)),
+    };
+}
+
+KUMO_INLINE kumo_octets
+kumo_held(kumo_octets octets)
+{
+    __asm__("" : "+x"(octets.low), "+x"(octets.high));
+    return octets;
+}
 
 KUMO_INLINE kumo_flags
 kumo_none(void)
@@ -18,13 +38,10 @@ kumo_none(void)
 }
 
 KUMO_INLINE kumo_flags
-kumo_equal(const unsigned char *p, unsigned char octet)
+kumo_equal(kumo_octets octets, unsigned char octet)
 {
     const __m256i wanted = _mm256_set1_epi8((char) octet);
-    return (kumo_flags) {
-        _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *) p), wanted),
-        _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *) (p + 32)), wanted),
-    };
+    return (kumo_flags) {_mm256_cmpeq_epi8(octets.low, wanted), _mm256_cmpeq_epi8(octets.high, wanted)};
 }
 
 KUMO_INLINE kumo_flags
@@ -45,6 +62,12 @@ kumo_xor(kumo_flags a, kumo_flags b)
     return (kumo_flags) {_mm256_xor_si256(a.low, b.low), _mm256_xor_si256(a.high, b.high)};
 }
 
+KUMO_INLINE kumo_flags
+kumo_more(kumo_flags some, kumo_flags more)
+{
+    return kumo_or(some, more);
+}
+
 KUMO_INLINE int
 kumo_any(kumo_flags flags)
 {
@@ -61,9 +84,9 @@ kumo_marks(kumo_flags flags)
 }
 
 KUMO_INLINE uint64_t
-kumo_equal_marks(const unsigned char *p, unsigned char octet)
+kumo_equal_marks(kumo_octets octets, unsigned char octet)
 {
-    return kumo_marks(kumo_equal(p, octet));
+    return kumo_marks(kumo_equal(octets, octet));
 }
 
 KUMO_INLINE void

@@ -7,11 +7,27 @@
 /* Never over-copies: with one place a step that is no faster, 0.42 x memcpy against 0.41. */
 #define KUMO_SPARSE (-1)
 #define KUMO_BLOCKWISE 0
+#define KUMO_LOOKED_AT 7
 
 /* An octet that is one where it holds, else zero. Mask registers are combined by one unit, octets by any and
  * three at a time: with masks ordinary mail was scanned with 47 GB/s in place of 68 (Zen 5, 128 KiB), clean
- * content looked at with 106 in place of 160. */
+ * content looked at with 106 in place of 150. */
 typedef __m512i kumo_flags;
+
+typedef __m512i kumo_octets;
+
+KUMO_INLINE kumo_octets
+kumo_load(const unsigned char *p)
+{
+    return _mm512_loadu_si512(p);
+}
+
+KUMO_INLINE kumo_octets
+kumo_held(kumo_octets octets)
+{
+    __asm__("" : "+v"(octets));
+    return octets;
+}
 
 KUMO_INLINE kumo_flags
 kumo_none(void)
@@ -20,9 +36,9 @@ kumo_none(void)
 }
 
 KUMO_INLINE kumo_flags
-kumo_equal(const unsigned char *p, unsigned char octet)
+kumo_equal(kumo_octets octets, unsigned char octet)
 {
-    const __m512i differing = _mm512_xor_si512(_mm512_loadu_si512(p), _mm512_set1_epi8((char) octet));
+    const __m512i differing = _mm512_xor_si512(octets, _mm512_set1_epi8((char) octet));
     return _mm512_subs_epu8(_mm512_set1_epi8(1), differing);
 }
 
@@ -50,6 +66,12 @@ kumo_marks(kumo_flags flags)
     return _mm512_test_epi8_mask(flags, flags);
 }
 
+KUMO_INLINE kumo_flags
+kumo_more(kumo_flags some, kumo_flags more)
+{
+    return kumo_or(some, more);
+}
+
 KUMO_INLINE int
 kumo_any(kumo_flags flags)
 {
@@ -58,9 +80,9 @@ kumo_any(kumo_flags flags)
 
 /* Compared at once: by way of flags, judging took a tenth longer. */
 KUMO_INLINE uint64_t
-kumo_equal_marks(const unsigned char *p, unsigned char octet)
+kumo_equal_marks(kumo_octets octets, unsigned char octet)
 {
-    return _mm512_cmpeq_epi8_mask(_mm512_loadu_si512(p), _mm512_set1_epi8((char) octet));
+    return _mm512_cmpeq_epi8_mask(octets, _mm512_set1_epi8((char) octet));
 }
 
 KUMO_INLINE void

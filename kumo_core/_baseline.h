@@ -2,6 +2,7 @@
 #define KUMO_SET baseline
 #define KUMO_PASS static
 #define KUMO_INLINE __attribute__((always_inline)) static inline
+#define KUMO_LOOKED_AT 7
 
 #include "_sixteen.h"
 

@@ -118,6 +118,7 @@ static const kumo_passes kumo_passes_baseline = KUMO_PASSES;
 #undef KUMO_INLINE
 #undef KUMO_SPARSE
 #undef KUMO_BLOCKWISE
+#undef KUMO_LOOKED_AT
 #include "_sse4.h"
 #include "_measuring.h"
 #include "_looking.h"
@@ -129,6 +130,7 @@ static const kumo_passes kumo_passes_sse4 = KUMO_PASSES;
 #undef KUMO_INLINE
 #undef KUMO_SPARSE
 #undef KUMO_BLOCKWISE
+#undef KUMO_LOOKED_AT
 #include "_avx2.h"
 #include "_measuring.h"
 #include "_looking.h"
@@ -140,6 +142,7 @@ static const kumo_passes kumo_passes_avx2 = KUMO_PASSES;
 #undef KUMO_INLINE
 #undef KUMO_SPARSE
 #undef KUMO_BLOCKWISE
+#undef KUMO_LOOKED_AT
 #include "_avx512.h"
 #include "_measuring.h"
 #include "_looking.h"

@@ -7,7 +7,8 @@
 KUMO_INLINE kumo_flags
 kumo_line_ends(const unsigned char *p)
 {
-    return kumo_or(kumo_equal(p, KUMO_LF), kumo_equal(p, KUMO_CR));
+    const kumo_octets octets = kumo_load(p);
+    return kumo_or(kumo_equal(octets, KUMO_LF), kumo_equal(octets, KUMO_CR));
 }
 
 KUMO_INLINE int
@@ -15,7 +16,7 @@ kumo_has_line_end(const unsigned char *block)
 {
     kumo_flags any = kumo_none();
     for (ptrdiff_t i = 0; i < KUMO_BLOCK; i += KUMO_STEP)
-        any = kumo_or(any, kumo_line_ends(block + i));
+        any = kumo_more(any, kumo_line_ends(block + i));
     return kumo_any(any);
 }
 

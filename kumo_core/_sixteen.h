@@ -21,6 +21,8 @@ typedef struct {
     kumo_16 quarters[4];
 } kumo_flags;
 
+typedef kumo_flags kumo_octets;
+
 KUMO_INLINE kumo_16
 kumo_load_16(const unsigned char *p)
 {
@@ -43,12 +45,28 @@ kumo_none(void)
     return (kumo_flags) {{{0}}};
 }
 
+KUMO_INLINE kumo_octets
+kumo_load(const unsigned char *p)
+{
+    kumo_octets octets;
+    for (int i = 0; i < 4; i++)
+        octets.quarters[i] = kumo_load_16(p + 16 * i);
+    return octets;
+}
+
+/* A comparison overwrites one of its registers: here to load once more is cheaper than to keep. */
+KUMO_INLINE kumo_octets
+kumo_held(kumo_octets octets)
+{
+    return octets;
+}
+
 KUMO_INLINE kumo_flags
-kumo_equal(const unsigned char *p, unsigned char octet)
+kumo_equal(kumo_octets octets, unsigned char octet)
 {
     kumo_flags flags;
     for (int i = 0; i < 4; i++)
-        flags.quarters[i] = (kumo_16) (kumo_load_16(p + 16 * i) == octet);
+        flags.quarters[i] = (kumo_16) (octets.quarters[i] == octet);
     return flags;
 }
 
@@ -99,6 +117,14 @@ kumo_marks_16(kumo_16 flags)
 }
 #endif
 
+/* In one register: with four for each question there are not enough, and a look took 40 % longer. */
+KUMO_INLINE kumo_flags
+kumo_more(kumo_flags some, kumo_flags more)
+{
+    some.quarters[0] |= (more.quarters[0] | more.quarters[1]) | (more.quarters[2] | more.quarters[3]);
+    return some;
+}
+
 KUMO_INLINE int
 kumo_any(kumo_flags flags)
 {
@@ -113,9 +139,9 @@ kumo_marks(kumo_flags flags)
 }
 
 KUMO_INLINE uint64_t
-kumo_equal_marks(const unsigned char *p, unsigned char octet)
+kumo_equal_marks(kumo_octets octets, unsigned char octet)
 {
-    return kumo_marks(kumo_equal(p, octet));
+    return kumo_marks(kumo_equal(octets, octet));
 }
 
 KUMO_INLINE void
