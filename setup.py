@@ -123,6 +123,7 @@ HEADERS = [
     "kumo_core/header_section.pxd",
     "kumo_core/instruction_set.pxd",
     "kumo_core/line.pxd",
+    "kumo_core/transparency.pxd",
 ]
 
 TRACE = bool(os.environ.get("KUMO_CYTHON_TRACE"))

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import pure_python
+from kumo.config import LineEndings
+from kumo.reception.conformance import mend
+from kumo.smtp.content_reader import ContentReader
 from kumo_core import (
     DataScanner,
     check_line_lengths,
@@ -50,6 +53,8 @@ def forced_to(instruction_set: str) -> dict[str, str]:
 
 _scanner = DataScanner(LIMIT)
 
+_END = b"\r\n.\r\n"
+
 
 def scan(data: bytes) -> int:
     """Scan the octets as one chunk."""
@@ -69,6 +74,21 @@ def copy_in_chunks(data: bytes, octets: int = CHUNK) -> None:
     view = memoryview(data)
     for start in range(0, len(data), octets):
         bytes(view[start : start + octets])
+
+
+_reader = ContentReader(1 << 30, LIMIT)
+
+
+def receive_and_mend(data: bytes, octets: int = CHUNK) -> bytes:
+    """Do with content in chunks of that size what a session does with it that mends what it gets."""
+    for start in range(0, len(data), octets):
+        _reader.receive(data, start, min(start + octets, len(data)))
+        if _reader.is_complete:
+            break
+    else:
+        _reader.receive(_END, 0, len(_END))
+    content, findings = _reader.take()
+    return mend(content, findings, LineEndings.FIX)
 
 
 KERNELS: dict[str, Call] = {
@@ -107,6 +127,9 @@ PYTHON: dict[str, Call] = {
 CHUNKED: dict[str, Call] = {"scan_in_chunks": scan_in_chunks, "memcpy_in_chunks": copy_in_chunks}
 """A large content as it is received."""
 
+WHOLE: dict[str, Call] = {"receive_and_mend": receive_and_mend}
+"""All that is done with each octet of a content: scan, keep, unstuff, mend."""
+
 COMMANDS = {
     "mail": b"MAIL FROM:<sender@example.com>",
     "mail_size_body": b"MAIL FROM:<sender@example.com> SIZE=2048 BODY=8BITMIME",
@@ -135,4 +158,4 @@ def find_subject(content: bytes) -> list[tuple[int, int, int, int]]:
     return find_fields(content, find_section_end(content, 1 << 20), (b"subject",), 10)
 
 
-CONTENDERS = {**LIMITS, **KERNELS, **PYTHON, **CHUNKED}
+CONTENDERS = {**LIMITS, **KERNELS, **PYTHON, **CHUNKED, **WHOLE}

@@ -34,19 +34,22 @@ cdef inline void keep_freed() noexcept:
     PyMem_RawFree(PyMem_RawMalloc(3 * LARGE))
 
 
-cdef inline bytes changed(bytes data, Py_ssize_t first, Change change, Count count):
+cdef inline bytes changed(
+    const unsigned char *octets, Py_ssize_t length, Py_ssize_t first, Change change, Count count
+):
     """Return a copy with a change made to it.
 
     Args:
-        data: where something is to be changed.
+        octets: where something is to be changed; only read.
+        length: how many they are.
         first: offset of the first octet that the change touches.
         change: the pass.
         count: counts the octets that the pass inserts; NULL for one that removes.
     """
     cdef kumo_change copy
     cdef PyObject *made
-    copy.octets = <const unsigned char *> PyBytes_AS_STRING(<PyObject *> data)
-    copy.length = PyBytes_GET_SIZE(<PyObject *> data)
+    copy.octets = octets
+    copy.length = length
     # Steps begin where lines of the cache do, and not before the octets that they look back at.
     copy.taken = first - <Py_ssize_t> (<uintptr_t> (copy.octets + first) % STEP)
     if copy.taken < 4:

@@ -44,8 +44,9 @@ def fix_line_endings(bytes data not None):
 
     Source: KumoMTA manual, start_esmtp_listener, invalid_line_endings
     """
+    cdef const unsigned char *octets = <const unsigned char *> PyBytes_AS_STRING(data)
     cdef Py_ssize_t n = PyBytes_GET_SIZE(data)
-    cdef Py_ssize_t first = passes.first_bare(<const unsigned char *> PyBytes_AS_STRING(data), n)
+    cdef Py_ssize_t first = passes.first_bare(octets, n)
     if first == n:
         return data
-    return changed(data, first, passes.mend, passes.count_bare)
+    return changed(octets, n, first, passes.mend, passes.count_bare)

@@ -1,11 +1,12 @@
 """Transparency: the dots that a sender put before lines that begin with a dot.
 
 One vectorised pass to the first such dot, and only if there is one an allocation and a pass that copies the
-rest. Knows nothing of the end of data. ``kumo.smtp`` calls ``unstuff`` on received content, and ``stuff`` on
-content to be sent.
+rest. Knows nothing of the end of data. ``kumo.smtp`` calls ``unstuffed_octets`` on what it receives;
+``unstuff`` and ``stuff`` are for whole contents.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
 from kumo_core._octets cimport changed, keep_freed
 from kumo_core.instruction_set cimport passes
@@ -25,10 +26,42 @@ def unstuff(bytes data not None):
 
     Source: RFC 5321 §4.5.2
     """
-    cdef Py_ssize_t first = _first_dot(data)
-    if first < 0:
+    cdef const unsigned char *octets = <const unsigned char *> PyBytes_AS_STRING(data)
+    cdef Py_ssize_t n = PyBytes_GET_SIZE(data)
+    cdef Py_ssize_t first = passes.first_dot(octets, n)
+    if first == n:
         return data
-    return changed(data, first, passes.unstuff, NULL)
+    return changed(octets, n, first, passes.unstuff, NULL)
+
+
+cpdef bytes unstuffed_octets(data, Py_ssize_t start, Py_ssize_t end):
+    """Return what ``unstuff`` makes of ``data[start:end]``, as an object of its own, with one copy.
+
+    Args:
+        data: a contiguous bytes-like object; only read, released before the call returns.
+        start: offset of the first octet, where a line begins.
+        end: offset behind the last one.
+
+    Raises:
+        ValueError: the offsets are not within the data.
+
+    Source: RFC 5321 §4.5.2
+    """
+    cdef Py_buffer view
+    cdef const unsigned char *octets
+    cdef Py_ssize_t n = end - start
+    cdef Py_ssize_t first
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        if not 0 <= start <= end <= view.len:
+            raise ValueError(f"no octets {start} to {end} in {view.len}")
+        octets = <const unsigned char *> view.buf + start
+        first = passes.first_dot(octets, n)
+        if first == n:
+            return PyBytes_FromStringAndSize(<const char *> octets, n)
+        return changed(octets, n, first, passes.unstuff, NULL)
+    finally:
+        PyBuffer_Release(&view)
 
 
 def stuff(bytes data not None):
@@ -42,14 +75,9 @@ def stuff(bytes data not None):
 
     Source: RFC 5321 §4.5.2
     """
-    cdef Py_ssize_t first = _first_dot(data)
-    if first < 0:
-        return data
-    return changed(data, first, passes.stuff, passes.count_dots)
-
-
-cdef Py_ssize_t _first_dot(bytes data) noexcept:
-    """Return the offset of the first dot that begins a line, or -1."""
+    cdef const unsigned char *octets = <const unsigned char *> PyBytes_AS_STRING(data)
     cdef Py_ssize_t n = PyBytes_GET_SIZE(data)
-    cdef Py_ssize_t first = passes.first_dot(<const unsigned char *> PyBytes_AS_STRING(data), n)
-    return first if first < n else -1
+    cdef Py_ssize_t first = passes.first_dot(octets, n)
+    if first == n:
+        return data
+    return changed(octets, n, first, passes.stuff, passes.count_dots)

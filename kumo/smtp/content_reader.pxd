@@ -3,8 +3,11 @@
 cimport cython
 
 from kumo_core.data_scanner cimport DataScanner
-from kumo_core.line cimport copy_octets
+from kumo_core.line cimport copy_octets, octet_at
+from kumo_core.transparency cimport unstuffed_octets
 
+cdef int _DOT
+cdef int _LF
 
 cdef Py_ssize_t _TERMINATOR_LENGTH
 
@@ -23,5 +26,7 @@ cdef class ContentReader:
     cpdef Py_ssize_t receive(self, data, Py_ssize_t start, Py_ssize_t end) except -1
     cpdef take(self)
     cpdef discard(self)
-    cdef _keep(self, chunk, Py_ssize_t content_length)
-    cdef _write_unstuffed(self, buffer, bytes chunk)
+    cdef _keep(self, data, Py_ssize_t start, Py_ssize_t end, Py_ssize_t content_length)
+
+    @cython.locals(line=Py_ssize_t, first=int)
+    cdef _write_unstuffed(self, buffer, data, Py_ssize_t start, Py_ssize_t end)

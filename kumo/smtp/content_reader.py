@@ -8,15 +8,18 @@ Used by ``ServerSession``.
 from __future__ import annotations
 
 import io
+from typing import Final
 
 from kumo_core.data_scanner import DataScanner, ScanReport
-from kumo_core.line import copy_octets
-from kumo_core.transparency import unstuff
+from kumo_core.line import copy_octets, octet_at
+from kumo_core.transparency import unstuffed_octets
 
 Octets = bytes | bytearray | memoryview
 """A buffer of octets whose slices are octets too."""
 
 _CRLF = b"\r\n"
+_DOT: Final = 0x2E
+_LF: Final = 0x0A
 
 _TERMINATOR_LENGTH = 3
 """Octets of ``.`` CRLF; the CRLF before it belongs to the content."""
@@ -68,7 +71,7 @@ class ContentReader:
         if is_complete and self._buffer is None and scanner.scanned == length + _TERMINATOR_LENGTH:
             self._content = copy_octets(data, start, start + length)
         else:
-            self._keep(memoryview(data)[start : start + consumed], length)
+            self._keep(data, start, start + consumed, length)
         return consumed
 
     def take(self) -> tuple[bytes, ScanReport]:
@@ -92,7 +95,7 @@ class ContentReader:
         self.is_complete = False
         self.is_too_big = False
 
-    def _keep(self, chunk: memoryview, content_length: int) -> None:
+    def _keep(self, data: Octets, start: int, end: int, content_length: int) -> None:
         buffer = self._buffer
         if buffer is None:
             buffer = self._buffer = io.BytesIO()
@@ -100,24 +103,26 @@ class ContentReader:
         complete = self.is_complete
         removed = scanner.scanned - content_length
         if removed == 0 or (
-            complete and removed == _TERMINATOR_LENGTH and buffer.tell() + len(chunk) == scanner.scanned
+            complete and removed == _TERMINATOR_LENGTH and buffer.tell() + end - start == scanner.scanned
         ):
             # No line began with a dot so far, save perhaps the last.
-            buffer.write(chunk)
+            buffer.write(memoryview(data)[start:end])
         else:
-            self._write_unstuffed(buffer, bytes(chunk))
+            self._write_unstuffed(buffer, data, start, end)
         if complete:
             buffer.truncate(content_length)
         else:
-            self._tail = (self._tail + bytes(chunk[-2:]))[-2:]
+            self._tail = (self._tail + bytes(data[max(start, end - 2) : end]))[-2:]
 
-    def _write_unstuffed(self, buffer: io.BytesIO, chunk: bytes) -> None:
-        """Append a chunk without its dots of transparency; ``unstuff`` takes its first octet for a line's."""
+    def _write_unstuffed(self, buffer: io.BytesIO, data: Octets, start: int, end: int) -> None:
+        """Append octets without dots of transparency; the first one that is looked at counts as a line's."""
         tail = self._tail
-        kept = 0
-        if tail.endswith(b"\r") and chunk.startswith(b"\n"):
-            kept = 1
-        elif tail != _CRLF:
-            kept = len(chunk) - len(chunk.lstrip(b"."))
-        buffer.write(chunk[:kept])
-        buffer.write(unstuff(chunk[kept:]))
+        line = start
+        if tail != _CRLF and start < end:
+            first = octet_at(data, start)
+            if first == _LF and tail.endswith(b"\r"):
+                line += 1
+            elif first == _DOT:
+                line = end - len(copy_octets(data, start, end).lstrip(b"."))
+        buffer.write(memoryview(data)[start:line])
+        buffer.write(unstuffed_octets(data, line, end))

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 
 from benchmarks.corpus import CORPORA, HOSTILE
 from kumo_core import stuff, unstuff
+from kumo_core.transparency import unstuffed_octets
 from tests.core import reference
 from tests.core.strategies import changeables, contents
 
@@ -70,6 +71,31 @@ def test_content_without_leading_dots_comes_back_as_the_same_object(data: bytes)
 def test_agrees_with_the_reference(data: bytes) -> None:
     assert unstuff(data) == reference.unstuff(data)
     assert stuff(data) == reference.stuff(data)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+@settings(max_examples=100, deadline=None)
+@given(data=contents | changeables, before=contents, after=contents)
+def test_octets_between_others_are_unstuffed_as_if_they_were_alone(
+    kind: Callable[[bytes], bytes], data: bytes, before: bytes, after: bytes
+) -> None:
+    buffer = kind(before + data + after)
+    assert unstuffed_octets(buffer, len(before), len(before) + len(data)) == reference.unstuff(data)
+    assert bytes(buffer) == before + data + after
+
+
+@pytest.mark.parametrize("data", [b"", b"a\r\nb", b"a\r\n.b"])
+def test_unstuffed_octets_outlive_what_they_came_from(data: bytes) -> None:
+    buffer = bytearray(data)
+    octets = unstuffed_octets(buffer, 0, len(buffer))
+    buffer[:] = b"z" * len(buffer)
+    assert octets == reference.unstuff(data)
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1, 2), (2, 1), (0, 4), (4, 4)])
+def test_unstuffed_octets_lie_within_the_buffer(start: int, end: int) -> None:
+    with pytest.raises(ValueError, match=f"no octets {start} to {end} in 3"):
+        unstuffed_octets(b"\r\n.", start, end)
 
 
 @settings(max_examples=100, deadline=None)

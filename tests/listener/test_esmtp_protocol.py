@@ -206,7 +206,7 @@ async def test_a_fault_before_there_is_a_session_drops_the_connection(
         def __getattr__(self, name: str) -> object:
             raise RuntimeError(f"no {name}")
 
-    bench.context.policy = Broken()
+    bench.context.policy = Broken()  # type: ignore[assignment]
     assert bench.connect() == ""
     assert bench.transport.ending == "aborted"
     assert "no rewrites_replies" in caplog.text
