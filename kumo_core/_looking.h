@@ -86,18 +86,24 @@ kumo_judge_ragged(
 }
 
 /* The same for the whole steps of p[at:end], at >= 4. Tells whether the next block, too, is to be judged at
- * once. */
+ * once: where it may go on with an end of data, which a look does not see; and after several finds only, as
+ * two in three blocks of lines of a thousand octets that end in CR have none. */
 KUMO_INLINE int
 kumo_judge_block(const unsigned char *p, ptrdiff_t at, ptrdiff_t end, kumo_findings *found)
 {
     /* Copies: what is behind a pointer would be stored and loaded again in every step. */
     kumo_seam here = kumo_seam_before(p + at);
     kumo_findings seen = *found;
+    uint64_t bare;
     int is_rich;
     here.dot |= here.dot_cr >> 1;
-    for (seen.lf = 0; at < end && !seen.end; at += KUMO_STEP)
+    for (seen.lf = seen.bare_lf = seen.bare_cr = 0; at < end && !seen.end; at += KUMO_STEP)
         kumo_judge(p + at, KUMO_STEP, at, &here, &seen);
-    is_rich = (seen.bare_lf | seen.bare_cr) != 0 || seen.dots != found->dots;
+    bare = seen.bare_lf | seen.bare_cr;
+    /* More than one; those at the same place of several steps count as one. */
+    is_rich = (bare & (bare - 1)) != 0 || seen.dots - found->dots > 1 || here.dot >> 62;
+    seen.bare_lf |= found->bare_lf;
+    seen.bare_cr |= found->bare_cr;
     *found = seen;
     return is_rich;
 }
