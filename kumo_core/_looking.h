@@ -13,8 +13,7 @@ typedef struct {
     kumo_flags lf;
 } kumo_seen;
 
-/* Reads p[-1]. As it sees the LF, too, lines of text need no measuring: with AVX2 0.50 instead of 0.43 x
- * memcpy. */
+/* Reads p[-1]. As it sees the LF, too, lines of text need no measuring, which would cost a seventh. */
 KUMO_INLINE kumo_seen
 kumo_look(const unsigned char *p, ptrdiff_t length)
 {

@@ -21,8 +21,8 @@ enum {
     KUMO_SHORT_LINE = 2 * KUMO_BLOCK + KUMO_STEP
 };
 
-/* What the octets before a chunk end in. Only bit 63 counts, where the marks of the step before have its last
- * octet. */
+/* What the octets before a chunk end in. Between chunks only bit 63 counts, where the marks of the step
+ * before have its last octet. */
 typedef struct {
     uint64_t cr;
     uint64_t line;   /* CRLF, or the line end of the DATA command */

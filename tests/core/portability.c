@@ -14,6 +14,11 @@ static const char *const ALPHABETS[] = {
     "\r\n", "\r\nx.", "\n.xxxxxxxxxxxxx", "\rxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
 };
 
+/* What a chunk before can end in. */
+static const kumo_seam SEAMS[] = {
+    {0}, {.cr = 1ULL << 63}, {.line = 1ULL << 63}, {.dot = 1ULL << 63}, {.cr = 1ULL << 63, .dot_cr = 1ULL << 63},
+};
+
 static uint32_t
 any(uint32_t below)
 {
@@ -99,7 +104,7 @@ main(void)
         unsigned char *const p = octets + any(64);
         const ptrdiff_t n = 1 + any(MOST);
         const char *alphabet = ALPHABETS[turn % 4];
-        const kumo_seam seam = {.cr = (uint64_t) any(2) << 63};
+        const kumo_seam seam = SEAMS[any(sizeof SEAMS / sizeof *SEAMS)];
         const kumo_lines lines = {.limit = any(2) ? 998 : 1 + any(40), .start = -(ptrdiff_t) any(50)};
         for (ptrdiff_t i = 0; i < n; i++)
             p[i] = (unsigned char) alphabet[any((uint32_t) strlen(alphabet))];

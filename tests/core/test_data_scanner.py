@@ -33,6 +33,9 @@ def seen(
 
 CLEAN = seen()
 
+LARGEST_LEAD = 2 * BLOCK + 2 * STEP
+"""Octets before what is searched: over two borders between blocks."""
+
 ENDED = [
     # The line end of the DATA command counts as the first.
     (b".\r\n", 3, CLEAN),
@@ -192,6 +195,33 @@ def test_end_of_data_is_found_across_any_seam(lead: int, cut: int, behind: bytes
     assert scanner.complete
     assert first + second == scanner.scanned == lead + 5
     assert scanner.content_length == lead + 2
+
+
+@pytest.mark.parametrize(
+    ("tail", "is_end"),
+    [
+        (b"\r\n.\r\n", True),
+        (b"\r\n..\r\n", False),
+        (b"\r\n.\n", False),
+        (b"\r\n.\r", False),
+        (b"\n.\r\n", False),
+        (b"x.\r\n", False),
+    ],
+)
+def test_end_of_data_is_found_at_any_place_between_any_two_blocks(tail: bytes, is_end: bool) -> None:
+    # Blocks begin where lines of the cache do, so what is searched lies at places of one buffer; all else in
+    # it is clean, so that nothing but the end of data itself has a block looked at closely.
+    buffer = bytearray(b"x" * (LARGEST_LEAD + 64 + 3 * BLOCK))
+    scanner = DataScanner(1 << 20)
+    for offset in (0, 1, 7, *range(16, 64, 16), 63):
+        for lead in range(LARGEST_LEAD):
+            start = offset + lead
+            buffer[start : start + len(tail)] = tail
+            consumed = scanner.scan(buffer, offset, len(buffer))
+            assert scanner.complete is is_end, (offset, lead)
+            assert consumed == (lead + len(tail) if is_end else len(buffer) - offset)
+            scanner.reset()
+            buffer[start : start + len(tail)] = b"x" * len(tail)
 
 
 @pytest.mark.parametrize("other", [b"\r", b"\n", b".", b"x", b"\0", b""])

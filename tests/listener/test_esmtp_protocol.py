@@ -212,6 +212,7 @@ async def test_a_fault_before_there_is_a_session_drops_the_connection(
     assert "no rewrites_replies" in caplog.text
     bench.protocol.connection_lost(None)
     assert bench.protocol not in bench.context.sessions
+    assert not any(bench.house.metrics.connection_count.values())
 
 
 # --- the client's time limit -------------------------------------------------------------------------
