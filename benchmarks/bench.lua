@@ -32,7 +32,7 @@ end
 
 local filter = PATTERNS and usual.filter_content(PATTERNS)
 
-if HAS_EVENTS or STORE == 'discard' then
+if HAS_EVENTS or filter or STORE == 'discard' then
   kumo.on('smtp_server_message_received', function(msg)
     if filter then
       filter(msg)

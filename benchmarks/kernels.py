@@ -79,8 +79,8 @@ def copy_in_chunks(data: bytes, octets: int = CHUNK) -> None:
 _reader = ContentReader(1 << 30, LIMIT)
 
 
-def receive_and_mend(data: bytes, octets: int = CHUNK) -> bytes:
-    """Do with content in chunks of that size what a session does with it that mends what it gets."""
+def receive_and_mend(data: bytes, octets: int = CHUNK // 2) -> bytes:
+    """Do with the octets, in chunks of that size, what a session does that mends what it gets."""
     for start in range(0, len(data), octets):
         _reader.receive(data, start, min(start + octets, len(data)))
         if _reader.is_complete:
@@ -128,7 +128,7 @@ CHUNKED: dict[str, Call] = {"scan_in_chunks": scan_in_chunks, "memcpy_in_chunks"
 """A large content as it is received."""
 
 WHOLE: dict[str, Call] = {"receive_and_mend": receive_and_mend}
-"""All that is done with each octet of a content: scan, keep, unstuff, mend."""
+"""What is done with each octet of a content before policy sees it: scan, keep, unstuff, mend."""
 
 COMMANDS = {
     "mail": b"MAIL FROM:<sender@example.com>",

@@ -260,6 +260,8 @@ def main() -> None:
     for comparison in COMPARISONS:
         if options.only and comparison.name not in options.only:
             continue
+        if options.scenario and not {one.name for one in comparison.scenarios} & set(options.scenario):
+            continue
         kept_as = f"{comparison.name} spread" if options.spread else comparison.name
         if not options.saved:
             report.keep(kept_as, compare(comparison, options))

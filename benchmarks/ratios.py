@@ -26,7 +26,8 @@ PLOT = report.FOLDER / "kernels.svg"
 
 SMALL, CHUNK, BIG = SIZES["2KiB"], SIZES["128KiB"], LARGE["20MB"]
 
-KERNELS = ("scan", "find_bare", "fix", "line_lengths", "unstuff", "receive_and_mend")
+ASKED = ("scan", "find_bare", "fix", "line_lengths", "unstuff", "receive_and_mend")
+"""What is measured of each instruction set."""
 
 CLEAN = ("a_text", "b_base64", "c_short_lines", "e_long_lines")
 """Contents with nothing to change in them, as nearly all mail is."""
@@ -36,7 +37,7 @@ MEASURED = {
     CHUNK: (
         CORPORA | HOSTILE,
         ("memcpy", "memchr", "scan_pure_python", "scan_re"),
-        KERNELS,
+        ASKED,
     ),
     BIG: (CORPORA, ("memcpy", "memcpy_in_chunks"), ("scan_in_chunks", "fix")),
 }
@@ -114,7 +115,7 @@ def ratio_table(results: Results) -> str:
     heads += ["unstuff", "receive and mend", "scan ÷ best Python", "cost against a"]
     widest = results.sets[-1]
     kernels = [f"scan {name}" for name in results.sets]
-    kernels += [f"{kernel} {widest}" for kernel in KERNELS[1:]]
+    kernels += [f"{kernel} {widest}" for kernel in ASKED[1:]]
     scan = f"scan {widest}"
     rows = []
     for corpus in CORPORA | HOSTILE:
@@ -163,7 +164,7 @@ def goals(results: Results) -> Iterator[Goal]:
 
 
 def _worst_cases(results: Results, instruction_set: str) -> Iterator[Goal]:
-    """How much dearer than usual a peer can make an octet, for each kernel and for all of them together.
+    """How much dearer than usual a peer can make an octet: for each kernel that a session calls, and for all.
 
     A session mends what the scan found something in, and takes dots out of what has some: what is usual for
     those two is content with which they have something to do.

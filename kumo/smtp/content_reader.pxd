@@ -4,9 +4,8 @@ cimport cython
 
 from kumo_core.data_scanner cimport DataScanner
 from kumo_core.line cimport copy_octets, octet_at
-from kumo_core.transparency cimport unstuffed_octets
+from kumo_core.transparency cimport count_leading_dots, unstuffed_octets
 
-cdef int _DOT
 cdef int _LF
 
 cdef Py_ssize_t _TERMINATOR_LENGTH
@@ -28,5 +27,5 @@ cdef class ContentReader:
     cpdef discard(self)
     cdef _keep(self, data, Py_ssize_t start, Py_ssize_t end, Py_ssize_t content_length)
 
-    @cython.locals(line=Py_ssize_t, first=int)
+    @cython.locals(line=Py_ssize_t)
     cdef _write_unstuffed(self, buffer, data, Py_ssize_t start, Py_ssize_t end)

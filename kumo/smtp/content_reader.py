@@ -12,13 +12,12 @@ from typing import Final
 
 from kumo_core.data_scanner import DataScanner, ScanReport
 from kumo_core.line import copy_octets, octet_at
-from kumo_core.transparency import unstuffed_octets
+from kumo_core.transparency import count_leading_dots, unstuffed_octets
 
 Octets = bytes | bytearray | memoryview
 """A buffer of octets whose slices are octets too."""
 
 _CRLF = b"\r\n"
-_DOT: Final = 0x2E
 _LF: Final = 0x0A
 
 _TERMINATOR_LENGTH = 3
@@ -118,11 +117,9 @@ class ContentReader:
         """Append octets without dots of transparency; the first one that is looked at counts as a line's."""
         tail = self._tail
         line = start
-        if tail != _CRLF and start < end:
-            first = octet_at(data, start)
-            if first == _LF and tail.endswith(b"\r"):
-                line += 1
-            elif first == _DOT:
-                line = end - len(copy_octets(data, start, end).lstrip(b"."))
+        if tail.endswith(b"\r") and start < end and octet_at(data, start) == _LF:
+            line += 1
+        elif tail != _CRLF:
+            line += count_leading_dots(data, start, end)
         buffer.write(memoryview(data)[start:line])
         buffer.write(unstuffed_octets(data, line, end))

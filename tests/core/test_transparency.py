@@ -7,7 +7,7 @@ from hypothesis import given, settings
 
 from benchmarks.corpus import CORPORA, HOSTILE
 from kumo_core import stuff, unstuff
-from kumo_core.transparency import unstuffed_octets
+from kumo_core.transparency import count_leading_dots, unstuffed_octets
 from tests.core import reference
 from tests.core.strategies import changeables, contents
 
@@ -96,6 +96,19 @@ def test_unstuffed_octets_outlive_what_they_came_from(data: bytes) -> None:
 def test_unstuffed_octets_lie_within_the_buffer(start: int, end: int) -> None:
     with pytest.raises(ValueError, match=f"no octets {start} to {end} in 3"):
         unstuffed_octets(b"\r\n.", start, end)
+
+
+@pytest.mark.parametrize("count", [*range(200), 1000])
+@pytest.mark.parametrize("behind", [b"", b"x", b"\n", b"x...", b"x" * 100 + b"."])
+def test_leading_dots_are_counted(count: int, behind: bytes) -> None:
+    buffer = memoryview(b"." + b"." * count + behind + b".")
+    assert count_leading_dots(buffer, 1, len(buffer) - 1) == count
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1, 2), (2, 1), (0, 4), (4, 4)])
+def test_leading_dots_lie_within_the_buffer(start: int, end: int) -> None:
+    with pytest.raises(ValueError, match=f"no octets {start} to {end} in 3"):
+        count_leading_dots(b"...", start, end)
 
 
 @settings(max_examples=100, deadline=None)
