@@ -111,6 +111,7 @@ HEADERS = [
     "kumo_core/_instruction_sets.h",
     "kumo_core/_looking.h",
     "kumo_core/_measuring.h",
+    "kumo_core/_moving.h",
     "kumo_core/_names.h",
     "kumo_core/_octets.pxd",
     "kumo_core/_passes.h",

@@ -23,9 +23,7 @@
 
 #include "_names.h"
 #include "_passes.h"
-#if KUMO_HAS_CHOICE || KUMO_BASELINE_SHUFFLES
 #include "_tables.h"
-#endif
 
 /* A step of a change reads up to two of its lengths and writes up to three. */
 enum { KUMO_MARGIN = 3 * KUMO_STEP };
@@ -158,8 +156,9 @@ static int
 kumo_available(const kumo_passes *available[KUMO_SETS])
 {
     int count = 0;
-#if KUMO_HAS_CHOICE || KUMO_BASELINE_SHUFFLES
     kumo_fill_tables();
+#if !KUMO_BASELINE_SHUFFLES
+    kumo_fill_moves();
 #endif
 #if KUMO_HAS_CHOICE
     __builtin_cpu_init();

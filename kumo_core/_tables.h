@@ -1,4 +1,4 @@
-/* Tables of shuffles, by the marks of eight octets; shared by all instruction sets that can look them up. */
+/* Tables of shuffles, by the marks of eight octets; shared by all sets that can look octets up. */
 #ifndef KUMO_TABLES_H
 #define KUMO_TABLES_H
 
