@@ -114,6 +114,7 @@ HEADERS = [
     "kumo_core/_moving.h",
     "kumo_core/_names.h",
     "kumo_core/_octets.pxd",
+    "kumo_core/_of_set.h",
     "kumo_core/_passes.h",
     "kumo_core/_shuffling.h",
     "kumo_core/_sixteen.h",

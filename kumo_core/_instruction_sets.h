@@ -98,54 +98,18 @@ kumo_missing(unsigned char octet, kumo_kind kind)
     return KUMO_LF + (KUMO_CR - KUMO_LF) * (octet == KUMO_LF);
 }
 
-#define KUMO_PASSES \
-    { \
-        KUMO_TEXT(KUMO_SET), kumo_take, kumo_first_bare, kumo_first_dot, kumo_count_bare, kumo_count_dots, \
-            kumo_mend, kumo_stuff, kumo_unstuff, kumo_skip_lines, \
-    }
-
 #include "_baseline.h"
-#include "_measuring.h"
-#include "_looking.h"
-#include "_changing.h"
-static const kumo_passes kumo_passes_baseline = KUMO_PASSES;
+#include "_of_set.h"
 
 #if KUMO_HAS_CHOICE
-#undef KUMO_SET
-#undef KUMO_PASS
-#undef KUMO_INLINE
-#undef KUMO_SPARSE
-#undef KUMO_BLOCKWISE
-#undef KUMO_LOOKED_AT
 #include "_sse4.h"
-#include "_measuring.h"
-#include "_looking.h"
-#include "_changing.h"
-static const kumo_passes kumo_passes_sse4 = KUMO_PASSES;
+#include "_of_set.h"
 
-#undef KUMO_SET
-#undef KUMO_PASS
-#undef KUMO_INLINE
-#undef KUMO_SPARSE
-#undef KUMO_BLOCKWISE
-#undef KUMO_LOOKED_AT
 #include "_avx2.h"
-#include "_measuring.h"
-#include "_looking.h"
-#include "_changing.h"
-static const kumo_passes kumo_passes_avx2 = KUMO_PASSES;
+#include "_of_set.h"
 
-#undef KUMO_SET
-#undef KUMO_PASS
-#undef KUMO_INLINE
-#undef KUMO_SPARSE
-#undef KUMO_BLOCKWISE
-#undef KUMO_LOOKED_AT
 #include "_avx512.h"
-#include "_measuring.h"
-#include "_looking.h"
-#include "_changing.h"
-static const kumo_passes kumo_passes_avx512 = KUMO_PASSES;
+#include "_of_set.h"
 #endif
 
 enum { KUMO_SETS = 4 };

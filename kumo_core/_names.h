@@ -1,10 +1,9 @@
 /* What each instruction set has of its own: `kumo_equal` is `kumo_equal_avx2` while KUMO_SET is avx2.
  *
  * Every set defines the primitives, all of them on a step of 64 octets; `_measuring.h`, `_looking.h` and
- * `_changing.h` are compiled with them once a set. Before the next one KUMO_SET, KUMO_PASS, KUMO_INLINE,
- * KUMO_SPARSE (up to how many places are worth over-copying), KUMO_BLOCKWISE (whether those of a block are
- * meant, or those of a step) and KUMO_LOOKED_AT (how many steps of a look are one turn of its loop) are
- * undefined.
+ * `_changing.h` are compiled with them once a set, by `_of_set.h`. It also defines KUMO_SET, KUMO_PASS,
+ * KUMO_INLINE, KUMO_SPARSE (up to how many places are worth over-copying), KUMO_BLOCKWISE (whether those of
+ * a block are meant, or those of a step) and KUMO_LOOKED_AT (how many steps of a look are a turn of its loop).
  */
 #ifndef KUMO_NAMES_H
 #define KUMO_NAMES_H

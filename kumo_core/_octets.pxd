@@ -1,5 +1,6 @@
-"""Making a changed copy of a content; header-only, so it has no module of its own."""
+"""Octets in a buffer, and a changed copy of them; header-only, so it has no module of its own."""
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.object cimport PyObject
 from libc.stdint cimport uintptr_t
@@ -23,6 +24,28 @@ cdef enum:
 
 ctypedef void (*Change)(kumo_change *change) noexcept
 ctypedef Py_ssize_t (*Count)(const kumo_change *change) noexcept
+
+
+cdef inline const unsigned char *octets_between(
+    data, Py_ssize_t start, Py_ssize_t end, Py_buffer *view
+) except? NULL:
+    """Return where ``data[start:end]`` lies.
+
+    Args:
+        data: a contiguous bytes-like object.
+        start: offset of the first octet.
+        end: offset behind the last one.
+        view: filled; the caller releases it, unless the call fails.
+
+    Raises:
+        ValueError: the offsets are not within the data.
+    """
+    PyObject_GetBuffer(data, view, PyBUF_SIMPLE)
+    if 0 <= start <= end <= view.len:
+        return <const unsigned char *> view.buf + start
+    length = view.len
+    PyBuffer_Release(view)
+    raise ValueError(f"no octets {start} to {end} in {length}")
 
 
 cdef inline void keep_freed() noexcept:

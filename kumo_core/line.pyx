@@ -8,6 +8,8 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memchr
 
+from kumo_core._octets cimport octets_between
+
 
 cpdef Py_ssize_t find_crlf(bytes octets, Py_ssize_t start) except -2:
     """Return the offset of the first CRLF, or -1.
@@ -72,10 +74,8 @@ cpdef bytes copy_octets(data, Py_ssize_t start, Py_ssize_t end):
         ValueError: the offsets are not within the data.
     """
     cdef Py_buffer view
-    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    cdef const unsigned char *octets = octets_between(data, start, end, &view)
     try:
-        if not 0 <= start <= end <= view.len:
-            raise ValueError(f"no octets {start} to {end} in {view.len}")
-        return PyBytes_FromStringAndSize(<const char *> view.buf + start, end - start)
+        return PyBytes_FromStringAndSize(<const char *> octets, end - start)
     finally:
         PyBuffer_Release(&view)

@@ -5,11 +5,11 @@ rest. Knows nothing of the end of data. ``kumo.smtp`` calls ``unstuffed_octets``
 ``unstuff`` and ``stuff`` are for whole contents.
 """
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBuffer_Release
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcmp, memset
 
-from kumo_core._octets cimport changed, keep_freed
+from kumo_core._octets cimport changed, keep_freed, octets_between
 from kumo_core.instruction_set cimport STEP, passes
 
 keep_freed()
@@ -49,14 +49,10 @@ cpdef bytes unstuffed_octets(data, Py_ssize_t start, Py_ssize_t end):
     Source: RFC 5321 §4.5.2
     """
     cdef Py_buffer view
-    cdef const unsigned char *octets
-    cdef Py_ssize_t n, first
-    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    cdef const unsigned char *octets = octets_between(data, start, end, &view)
+    cdef Py_ssize_t n = end - start
+    cdef Py_ssize_t first
     try:
-        if not 0 <= start <= end <= view.len:
-            raise ValueError(f"no octets {start} to {end} in {view.len}")
-        octets = <const unsigned char *> view.buf + start
-        n = end - start
         first = passes.first_dot(octets, n)
         if first == n:
             return PyBytes_FromStringAndSize(<const char *> octets, n)
@@ -77,16 +73,11 @@ cpdef Py_ssize_t count_leading_dots(data, Py_ssize_t start, Py_ssize_t end) exce
         ValueError: the offsets are not within the data.
     """
     cdef Py_buffer view
-    cdef const char *octets
-    cdef char[STEP] dots
-    cdef Py_ssize_t n
+    cdef const unsigned char *octets = octets_between(data, start, end, &view)
+    cdef unsigned char[STEP] dots
+    cdef Py_ssize_t n = end - start
     cdef Py_ssize_t count = 0
-    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
     try:
-        if not 0 <= start <= end <= view.len:
-            raise ValueError(f"no octets {start} to {end} in {view.len}")
-        octets = <const char *> view.buf + start
-        n = end - start
         # Nobody writes such content but to hold the server up, so it is passed over by many octets at a time.
         memset(dots, c".", STEP)
         while n - count >= STEP and memcmp(octets + count, dots, STEP) == 0:
