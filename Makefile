@@ -36,7 +36,7 @@ $(VENV)/.installed: pyproject.toml setup.py
 # Of kumo, more is looked at than is compiled (setup.py lists that): what did not change is not compiled again.
 ROOMS = kumo kumo/config kumo/health kumo/listener kumo/logs kumo/message kumo/policy kumo/policy/bindings kumo/queue \
   kumo/reception kumo/smtp kumo/spool
-COMPILED = kumo_core/*.pyx kumo_core/*.pxd kumo_core/*.h $(foreach room,$(ROOMS),$(room)/*.py $(room)/*.pxd)
+COMPILED = kumo_core/*.pyx kumo_core/*.pxd kumo_core/*.h $(foreach room,$(ROOMS),$(room)/*.py $(room)/*.pyx $(room)/*.pxd $(room)/*.h)
 
 # While this is there, what is compiled makes notes; an end half-way must not leave that in place.
 RECORDING = $(VENV)/.recording
@@ -76,9 +76,9 @@ test: build $(VENV)/.dev
 lint: build $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint kumo_core kumo/*.pxd kumo/*/*.pxd
+	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint kumo_core kumo/*.pxd kumo/*/*.pxd kumo/*/*.pyx
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest kumo_core
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml kumo_core kumo.listener.sending
 
 # Large contents, oracles and hostile ones are left to bench-all.
 bench: build $(VENV)/.dev

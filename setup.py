@@ -35,6 +35,9 @@ MODULES = (
     "transparency",
 )
 
+# Written in Cython as well, for the system calls that they make.
+SYSTEM_CALLS = ("kumo.listener.sending",)
+
 # What pays, and by how much, stands in docs/decisions/0005-compiled-session.md. Compiled code gives the
 # interpreter away only where it waits: in the log writer's loop kumo.logs.segment does, hence it is not here.
 COMPILED_PYTHON = (
@@ -126,6 +129,8 @@ HEADERS = [
     "kumo_core/instruction_set.pxd",
     "kumo_core/line.pxd",
     "kumo_core/transparency.pxd",
+    "kumo/listener/_sending.h",
+    "kumo/listener/sending.pxd",
 ]
 
 TRACE = bool(os.environ.get("KUMO_CYTHON_TRACE"))
@@ -182,7 +187,7 @@ elif PROFILE:
 COMPILE_ARGS = ["-O3"]
 # Python is built with sums that wrap, for its own code's sake. The passes overflow nowhere, which
 # tests/core/portability.c is for; where the compiler may count on it, SSE scans with 28 GB/s in place of 22.
-PASSES = "instruction_set"
+PASSES = "kumo_core.instruction_set"
 PASSES_ARGS = ["-fno-wrapv"]
 LINK_ARGS: list[str] = []
 MACROS: list[tuple[str, str | None]] = []
@@ -195,14 +200,14 @@ if TRACE:
 kernels = cythonize(
     [
         Extension(
-            f"kumo_core.{name}",
-            [f"kumo_core/{name}.pyx"],
+            name,
+            [f"{name.replace('.', '/')}.pyx"],
             depends=HEADERS,
             extra_compile_args=COMPILE_ARGS + (PASSES_ARGS if name == PASSES else []),
             extra_link_args=LINK_ARGS,
             define_macros=MACROS,
         )
-        for name in MODULES
+        for name in (*(f"kumo_core.{kernel}" for kernel in MODULES), *SYSTEM_CALLS)
         if not NOTHING
     ],
     compiler_directives=DIRECTIVES,

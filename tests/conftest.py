@@ -16,8 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 def pytest_sessionstart() -> None:
     """Refuse to test modules that were compiled before they were changed."""
     for compiled in (ROOT / "kumo").rglob(f"*{EXTENSION_SUFFIXES[0]}"):
-        source = compiled.with_name(compiled.name.removesuffix(EXTENSION_SUFFIXES[0]) + ".py")
-        if not source.exists() or source.stat().st_mtime > compiled.stat().st_mtime:
+        stem = compiled.name.removesuffix(EXTENSION_SUFFIXES[0])
+        sources = [compiled.with_name(f"{stem}{suffix}") for suffix in (".py", ".pyx")]
+        changed = [source.stat().st_mtime for source in sources if source.exists()]
+        if not changed or max(changed) > compiled.stat().st_mtime:
             raise pytest.UsageError(
                 f"{compiled.relative_to(ROOT)} is older than its source: run `make build`"
             )

@@ -27,6 +27,7 @@ MODULES = [
     "line_length",
     "transparency",
 ]
+SYSTEM_CALLS = ["kumo.listener.sending"]
 COMPILED_PYTHON = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for path in (ROOT / "kumo").rglob("*.py")
@@ -34,22 +35,30 @@ COMPILED_PYTHON = sorted(
 )
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_kernels_are_compiled(name: str) -> None:
-    module = importlib.import_module(f"kumo_core.{name}")
+@pytest.mark.parametrize("name", [*(f"kumo_core.{name}" for name in MODULES), *SYSTEM_CALLS])
+def test_what_is_written_in_cython_is_compiled(name: str) -> None:
+    module = importlib.import_module(name)
     assert module.__file__ is not None
     assert module.__file__.endswith(".so")
 
 
-def test_every_kernel_is_listed_for_the_build() -> None:
-    assert sorted(path.stem for path in (ROOT / "kumo_core").glob("*.pyx")) == MODULES
-    listed = ast.parse((ROOT / "setup.py").read_text()).body
-    assert MODULES in [
-        list(ast.literal_eval(statement.value))
-        for statement in listed
+def named_in(folder: str, suffix: str) -> list[str]:
+    return sorted(
+        ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / folder).rglob(f"*{suffix}")
+    )
+
+
+def test_what_is_written_in_cython_is_listed_for_the_build() -> None:
+    assert named_in("kumo_core", ".pyx") == [f"kumo_core.{name}" for name in MODULES]
+    assert named_in("kumo", ".pyx") == SYSTEM_CALLS
+    listed = {
+        ast.unparse(target): statement.value
+        for statement in ast.parse((ROOT / "setup.py").read_text()).body
         if isinstance(statement, ast.Assign)
-        and [ast.unparse(target) for target in statement.targets] == ["MODULES"]
-    ]
+        for target in statement.targets
+    }
+    assert list(ast.literal_eval(listed["MODULES"])) == MODULES
+    assert list(ast.literal_eval(listed["SYSTEM_CALLS"])) == SYSTEM_CALLS
 
 
 @pytest.mark.parametrize(("value", "complaint"), [("use", "no notes are in"), ("yes", "record or use")])
@@ -63,8 +72,9 @@ def test_a_profile_that_cannot_be_used_is_refused(tmp_path: Path, value: str, co
     assert complaint in done.stderr
 
 
-def test_every_kernel_has_a_stub() -> None:
-    assert sorted(path.stem for path in (ROOT / "kumo_core").glob("*.pyi")) == MODULES
+def test_what_is_written_in_cython_has_a_stub() -> None:
+    assert named_in("kumo_core", ".pyi") == [f"kumo_core.{name}" for name in MODULES]
+    assert named_in("kumo", ".pyi") == SYSTEM_CALLS
 
 
 def test_types_stand_beside_modules_that_are_compiled() -> None:
@@ -74,7 +84,7 @@ def test_types_stand_beside_modules_that_are_compiled() -> None:
         if path.stem != "__init__"  # a room's door
     }
     assert typed
-    assert typed <= set(COMPILED_PYTHON)
+    assert typed <= {*COMPILED_PYTHON, *SYSTEM_CALLS}
 
 
 @pytest.mark.skipif(bool(os.environ.get("KUMO_PURE_PYTHON")), reason="built without them on purpose")

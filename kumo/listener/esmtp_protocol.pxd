@@ -17,6 +17,7 @@ cdef class EsmtpConnection(ChangingConnection):
     cdef public object _content_since
     cdef public bint _has_ended
     cdef public bint _has_new_greeting
+    cdef public bint _has_written
     cdef public bint _is_due
     cdef public bint _is_storing
     cdef public double _processing_since
@@ -29,8 +30,11 @@ cdef class EsmtpConnection(ChangingConnection):
     cdef _send_soon(self)
     cdef bint _is_alone(self) except? -1
     cdef _send(self)
+    cdef _write(self, bytes octets)
     cpdef go_on(self, double now)
     cpdef send_due(self)
+    cpdef bytes take_due(self)
+    cpdef sent(self, bytes rest)
     cdef _note_greeting(self, Session session)
     cdef _processed(self)
     cdef _ask(self, Session session, question, subject)

@@ -68,6 +68,7 @@ class EsmtpConnection(ChangingConnection):
         "_content_since",
         "_has_ended",
         "_has_new_greeting",
+        "_has_written",
         "_is_due",
         "_is_storing",
         "_processing_since",
@@ -76,8 +77,9 @@ class EsmtpConnection(ChangingConnection):
 
     def __init__(self, context: ListenerContext, peer: tuple[str, int], local: tuple[str, int]) -> None:
         super().__init__(context, peer, local)
-        # Whether the outbox has it.
+        # Whether the outbox has it; whether the transport was given something that it may still hold.
         self._is_due = False
+        self._has_written = False
         # The session so far.
         self._is_storing = False
         self._has_ended = False
@@ -192,6 +194,24 @@ class EsmtpConnection(ChangingConnection):
         self._is_due = False
         self._send()
 
+    def take_due(self) -> bytes:
+        """Give that, if nothing that the transport holds has to go first and it is not about to close."""
+        session, transport = self._session, self._transport
+        if session is None or transport is None or self.descriptor < 0:
+            return b""
+        if self._has_written:
+            self._has_written = transport.get_write_buffer_size() > 0
+        # When a connection breaks down the loop tells its transport first, and us in its next turn.
+        if self._has_written or transport.is_closing():
+            return b""
+        self._is_due = False
+        return session.data_to_send()
+
+    def sent(self, rest: bytes) -> None:
+        """Have the transport send what the socket did not take, and close if the session is over."""
+        if rest or self._has_ended:
+            self._write(rest)
+
     # --- called by the server ---------------------------------------------------------------------
 
     def shut_down(self) -> None:
@@ -256,12 +276,17 @@ class EsmtpConnection(ChangingConnection):
 
     def _send(self) -> None:
         """Write the replies that the session has, and close if it is over."""
-        session, transport = self._session, self._transport
-        if session is None or transport is None:
+        session = self._session
+        if session is not None:
+            self._write(session.data_to_send())
+
+    def _write(self, octets: bytes) -> None:
+        transport = self._transport
+        if transport is None:
             return
         try:
-            octets = session.data_to_send()
             if octets:
+                self._has_written = True
                 transport.write(octets)
             if self._has_ended:
                 self._close(self._context.now())
@@ -354,6 +379,8 @@ class EsmtpConnection(ChangingConnection):
             # A client that keeps silent now would keep the daemon up.
             self._drop("shutting down")
             return
+        # From now on nothing may pass by the transport.
+        self.descriptor = -1
         # In this order: a ClientHello that comes while we still read would be taken for a command.
         flow.stop_reading()
         transport.write(session.data_to_send())

@@ -151,6 +151,7 @@ class EsmtpServer:
             accepted.close()  # reset before we came to it
             return
         session = EsmtpProtocol(context, peer[:2], local[:2])
+        session.descriptor = accepted.fileno()
         context.sessions.add(session)
         self._connect(session, accepted, context.loop.connect_accepted_socket(lambda: session, accepted))
 

@@ -1,9 +1,24 @@
 # Types for the compiled form of outbox.py; see docs/decisions/0005-compiled-session.md.
 
+cimport cython
+
+from kumo.listener.sending cimport send_together
+
+
+cdef class Sender:
+    cdef public int descriptor
+
+    cpdef bytes take_due(self)
+    cpdef sent(self, bytes rest)
+    cpdef send_due(self)
+
+
 cdef class Outbox:
     cdef public object _loop
     cdef public list _waiting
     cdef public bint is_attended
 
-    cpdef add(self, sender)
+    cpdef add(self, Sender sender)
+
+    @cython.locals(sender=Sender, octets=bytes, rest=bytes)
     cpdef flush(self)

@@ -2,12 +2,13 @@
 
 from kumo.listener.context cimport ListenerContext
 from kumo.listener.flow_control cimport FlowControl
+from kumo.listener.outbox cimport Sender
 from kumo.listener.session_settings cimport SessionSettings
 from kumo.message cimport Connection as ConnectionType
 from kumo.smtp cimport ServerSession as Session
 
 
-cdef class TimedConnection:
+cdef class TimedConnection(Sender):
     cdef public ConnectionType _connection
     cdef public ListenerContext _context
     cdef public FlowControl _flow

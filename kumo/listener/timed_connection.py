@@ -12,6 +12,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
 from kumo.listener.flow_control import CHECK_INTERVAL, FlowControl
+from kumo.listener.outbox import Sender
 
 if TYPE_CHECKING:
     from kumo.listener.context import ListenerContext
@@ -26,7 +27,7 @@ LINGER: Final = 2.0
 resets it, and the reset overtakes the 421 that says why."""
 
 
-class TimedConnection:
+class TimedConnection(Sender):
     """One connection, as far as octets and time go.
 
     Args:
@@ -56,6 +57,7 @@ class TimedConnection:
     )
 
     def __init__(self, context: ListenerContext, peer: tuple[str, int], local: tuple[str, int]) -> None:
+        super().__init__()
         self._context = context
         self._connection: Connection = context.new_connection(peer, local)
         self._settings: SessionSettings = context.settings_for(self._connection)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.listener.bench import Bench
 from tests.listener.fakes import House
 
 
@@ -20,3 +21,10 @@ async def house() -> AsyncIterator[House]:
     yield house
     await house.close()
     assert complaints == []
+
+
+@pytest.fixture
+async def bench() -> Bench:
+    bench = Bench()
+    assert bench.connect() == "220 mx.example.com KumoMTA\r\n"
+    return bench

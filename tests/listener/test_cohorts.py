@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kumo.listener.cohorts import CONTENT, LARGEST, PATIENCE, Cohorts, stage_of
-from kumo.listener.outbox import Outbox
+from kumo.listener.outbox import Outbox, Sender
 
 GREETING, MAIL, RECIPIENT, DATA, QUIT = map(stage_of, b"EMRDQ")
 STAGES = (GREETING, MAIL, RECIPIENT, DATA, CONTENT, QUIT)
@@ -55,10 +55,11 @@ class House:
         return "".join(done)
 
 
-class Member:
+class Member(Sender):
     """Goes on and has a reply to send; does what ``then`` says besides."""
 
     def __init__(self, house: House, name: str, then: Callable[[], None] | None) -> None:
+        super().__init__()
         self.house = house
         self.name = name
         self.then = then
@@ -69,6 +70,12 @@ class Member:
         self.house.outbox.add(self)
         if self.then is not None:
             self.then()
+
+    def take_due(self) -> bytes:
+        return b""
+
+    def sent(self, rest: bytes) -> None:
+        raise AssertionError(f"nobody sends for it, and leaves {rest!r}")
 
     def send_due(self) -> None:
         self.house.done.append(f"!{self.name}")

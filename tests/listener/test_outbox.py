@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 import pytest
 
+from kumo.listener import outbox as outbox_module
 from kumo.listener.outbox import MOST_WAITING, Outbox
 
 
@@ -24,18 +26,51 @@ class Loop:
             callback()
 
 
-class Sender:
-    """Notes that it sent; does what ``then`` says besides."""
+class Sender(outbox_module.Sender):
+    """Sends by itself and notes it; does what ``then`` says besides."""
 
-    def __init__(self, name: int, sent: list[int], then: Callable[[], None] | None = None) -> None:
+    def __init__(self, name: int, noted: list[int], then: Callable[[], None] | None = None) -> None:
+        super().__init__()
         self.name = name
-        self.sent = sent
+        self.noted = noted
         self.then = then
 
+    def take_due(self) -> bytes:
+        return b""
+
+    def sent(self, rest: bytes) -> None:
+        raise AssertionError(f"nobody sends for it, and leaves {rest!r}")
+
     def send_due(self) -> None:
-        self.sent.append(self.name)
+        self.noted.append(self.name)
         if self.then is not None:
             self.then()
+
+
+class DirectSender(outbox_module.Sender):
+    """Has the outbox send to a socket, and notes what came back."""
+
+    def __init__(self, octets: bytes) -> None:
+        super().__init__()
+        self.octets = octets
+        self.client, self.server = socket.socketpair()
+        self.client.settimeout(10)
+        self.server.setblocking(False)
+        self.descriptor = self.server.fileno()
+        self.rests: list[bytes] = []
+
+    def take_due(self) -> bytes:
+        return self.octets
+
+    def sent(self, rest: bytes) -> None:
+        self.rests.append(rest)
+
+    def send_due(self) -> None:
+        raise AssertionError("it is to be sent for")
+
+    def close(self) -> None:
+        self.client.close()
+        self.server.close()
 
 
 @pytest.fixture
@@ -85,3 +120,29 @@ def test_a_crowd_does_not_wait_for_the_end_of_the_turn(loop: Loop, outbox: Outbo
     assert sent == list(range(MOST_WAITING))
     loop.end_turn()
     assert sent == list(range(MOST_WAITING + 1))
+
+
+def test_who_has_a_socket_is_sent_for_and_told(loop: Loop, outbox: Outbox) -> None:
+    senders = [DirectSender(f"250 {number}\r\n".encode()) for number in range(3)]
+    sent: list[int] = []
+    outbox.add(senders[0])
+    outbox.add(Sender(7, sent))
+    outbox.add(senders[1])
+    outbox.add(senders[2])
+    loop.end_turn()
+    assert sent == [7]
+    for sender in senders:
+        assert (sender.client.recv(100), sender.rests) == (sender.octets, [b""])
+        sender.close()
+
+
+def test_who_is_sent_for_gets_back_what_was_not_taken(loop: Loop, outbox: Outbox) -> None:
+    broken, sound = DirectSender(b"221 bye\r\n"), DirectSender(b"250 OK\r\n")
+    broken.server.shutdown(socket.SHUT_WR)
+    outbox.add(broken)
+    outbox.add(sound)
+    loop.end_turn()
+    assert broken.rests == [broken.octets]
+    assert (sound.client.recv(100), sound.rests) == (sound.octets, [b""])
+    broken.close()
+    sound.close()

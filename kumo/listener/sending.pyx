@@ -1,0 +1,61 @@
+"""Octets for several sockets, sent by one system call.
+
+A reply that is written wakes its reader, which on the same processor runs as soon as the system call is
+over. What it saves to have all replies of a turn in one call stands in
+docs/decisions/0005-compiled-session.md. Called by ``Outbox``.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+cdef extern from "_sending.h":
+    enum:
+        KUMO_TOGETHER
+
+    ctypedef struct kumo_parcel:
+        int descriptor
+        const char *octets
+        size_t length
+        size_t sent
+
+    void kumo_send_together(kumo_parcel *parcels, long count)
+
+
+cpdef list send_together(list descriptors, list contents):
+    """Send octets to sockets, as far as these take them without waiting.
+
+    Args:
+        descriptors: of non-blocking stream sockets, open for as long as the call lasts.
+        contents: the octets for each, as ``bytes``; only read.
+
+    Returns:
+        For each, what was not sent: all of it where the socket is full or its connection gone, which is for
+        whoever owns the socket to find out; nearly always nothing.
+
+    Raises:
+        ValueError: the lists are not equally long.
+
+    Source: io_submit(2), send(2)
+    """
+    cdef kumo_parcel parcels[KUMO_TOGETHER]
+    cdef Py_ssize_t count = len(descriptors)
+    cdef Py_ssize_t first = 0
+    cdef Py_ssize_t many, place
+    cdef bytes octets
+    cdef list rests = []
+    if len(contents) != count:
+        raise ValueError(f"{count} descriptors for {len(contents)} contents")
+    while first < count:
+        many = min(count - first, <Py_ssize_t> KUMO_TOGETHER)
+        for place in range(many):
+            octets = contents[first + place]
+            if octets is None:
+                raise TypeError("octets must be bytes, not None")
+            parcels[place].descriptor = descriptors[first + place]
+            parcels[place].octets = PyBytes_AS_STRING(octets)
+            parcels[place].length = PyBytes_GET_SIZE(octets)
+        kumo_send_together(parcels, many)
+        for place in range(many):
+            octets = contents[first + place]
+            rests.append(octets[parcels[place].sent:] if parcels[place].sent < parcels[place].length else b"")
+        first += many
+    return rests
