@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -123,6 +124,14 @@ class Kumod:
         deadline = time.monotonic() + PATIENCE
         while not is_so() and time.monotonic() < deadline and self.process.poll() is None:
             time.sleep(0.01)
+
+    def open_sockets(self) -> int:
+        """How many it has; its logs and the spool open and close files whenever they like."""
+        count = 0
+        for descriptor in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                count += str(descriptor.readlink()).startswith("socket:")
+        return count
 
     @property
     def port(self) -> int:

@@ -147,21 +147,19 @@ STAGES = {
 
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("is_reset", [False, True], ids=["FIN", "RST"])
-def test_a_vanished_peer_leaves_nothing(
-    daemon: Kumod, process: psutil.Process, stage: str, *, is_reset: bool
-) -> None:
+def test_a_vanished_peer_leaves_nothing(daemon: Kumod, stage: str, *, is_reset: bool) -> None:
     with Peer(daemon.port) as pacer:
         pacer.reply()
         pacer.pace()
-        descriptors = process.num_fds()
+        sockets = daemon.open_sockets()
         for _ in range(5):
             peer = Peer(daemon.port)
             peer.reply()
             peer.send(STAGES[stage])
             pacer.pace()
             (peer.reset if is_reset else peer.socket.close)()
-        daemon.wait_until(lambda: process.num_fds() <= descriptors)
-        assert process.num_fds() <= descriptors
+        daemon.wait_until(lambda: daemon.open_sockets() <= sockets)
+        assert daemon.open_sockets() <= sockets
         pacer.pace()
     assert delivered_to(daemon, "b", "gone.example") == []
     assert_serves(daemon)

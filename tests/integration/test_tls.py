@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.tls.certificates import RSA_KEY, issue
@@ -338,11 +337,10 @@ GARBAGE = {
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
 @pytest.mark.parametrize("is_reset", [False, True], ids=["FIN", "RST"])
 def test_garbage_in_place_of_a_handshake(daemon: Kumod, garbage: bytes, *, is_reset: bool) -> None:
-    process = psutil.Process(daemon.process.pid)
     with Peer(daemon.port) as pacer:
         pacer.reply()
         pacer.pace()
-        descriptors = process.num_fds()
+        sockets = daemon.open_sockets()
         with Peer(daemon.port) as peer:
             peer.greet()
             peer.ask(b"STARTTLS")
@@ -353,8 +351,8 @@ def test_garbage_in_place_of_a_handshake(daemon: Kumod, garbage: bytes, *, is_re
                 with contextlib.suppress(OSError):
                     peer.socket.shutdown(socket.SHUT_WR)
                 assert_no_reply(peer.rest())
-        daemon.wait_until(lambda: process.num_fds() <= descriptors)
-        assert process.num_fds() <= descriptors
+        daemon.wait_until(lambda: daemon.open_sockets() <= sockets)
+        assert daemon.open_sockets() <= sockets
         pacer.pace()
     assert_serves(daemon)
 
