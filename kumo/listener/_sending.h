@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -104,18 +105,36 @@ static long kumo_submit(kumo_parcel *parcels, long count)
 #endif
 
 /* Send to non-blocking sockets, and note in each parcel how much of it was sent. */
+static void kumo_send_each(kumo_parcel *parcels, long count)
+{
+    for (long i = 0; i < count; i++) {
+        kumo_send_one(&parcels[i]);
+    }
+}
+
+/* The same, as far as may be by one system call. */
 static void kumo_send_together(kumo_parcel *parcels, long count)
 {
     long done = 0;
 
 #if defined(__linux__)
-    if (count > 1 && kumo_can_submit()) {
+    if (kumo_can_submit()) {
         done = kumo_submit(parcels, count);
     }
 #endif
-    for (; done < count; done++) {
-        kumo_send_one(&parcels[done]);
-    }
+    kumo_send_each(parcels + done, count - done);
+}
+
+/* How often the system had something else run while this thread could have gone on. */
+static long kumo_involuntary_switches(void)
+{
+#if defined(RUSAGE_THREAD)
+    struct rusage usage;
+
+    return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nivcsw : 0;
+#else
+    return 0;
+#endif
 }
 
 #endif

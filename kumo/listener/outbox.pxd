@@ -2,7 +2,7 @@
 
 cimport cython
 
-from kumo.listener.sending cimport send_together
+from kumo.listener.sending cimport send_each, send_together
 
 
 cdef class Sender:
@@ -15,6 +15,9 @@ cdef class Sender:
 
 cdef class Outbox:
     cdef public object _loop
+    cdef public object _switches
+    cdef public Py_ssize_t _turns_apart
+    cdef public Py_ssize_t _turns_together
     cdef public list _waiting
     cdef public bint is_attended
 
@@ -22,3 +25,4 @@ cdef class Outbox:
 
     @cython.locals(sender=Sender, octets=bytes, rest=bytes)
     cpdef flush(self)
+    cdef list _send(self, list descriptors, list contents)

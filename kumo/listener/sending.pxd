@@ -1,4 +1,8 @@
-"""The function of ``sending``, for modules that are compiled and call it as C does."""
+"""The functions of ``sending``, for modules that are compiled and call them as C does."""
 
+
+cpdef list send_each(list descriptors, list contents)
 
 cpdef list send_together(list descriptors, list contents)
+
+cpdef long involuntary_switches()

@@ -1,8 +1,8 @@
-"""Octets for several sockets, sent by one system call.
+"""Octets for several sockets: one system call for each, or one for all of them.
 
 A reply that is written wakes its reader, which on the same processor runs as soon as the system call is
-over. What it saves to have all replies of a turn in one call stands in
-docs/decisions/0005-compiled-session.md. Called by ``Outbox``.
+over. What it saves to have all replies of a turn in one call, and what that costs where no reader is waiting
+for this processor, stands in docs/decisions/0005-compiled-session.md. Called by ``Outbox``, which chooses.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -17,11 +17,15 @@ cdef extern from "_sending.h":
         size_t length
         size_t sent
 
+    void kumo_send_each(kumo_parcel *parcels, long count)
     void kumo_send_together(kumo_parcel *parcels, long count)
+    long kumo_involuntary_switches()
+
+ctypedef void (*way_of_sending)(kumo_parcel *parcels, long count)
 
 
-cpdef list send_together(list descriptors, list contents):
-    """Send octets to sockets, as far as these take them without waiting.
+cpdef list send_each(list descriptors, list contents):
+    """Send octets to sockets, one after the other, as far as they take them without waiting.
 
     Args:
         descriptors: of non-blocking stream sockets, open for as long as the call lasts.
@@ -34,8 +38,31 @@ cpdef list send_together(list descriptors, list contents):
     Raises:
         ValueError: the lists are not equally long.
 
-    Source: io_submit(2), send(2)
+    Source: send(2)
     """
+    return _send(descriptors, contents, kumo_send_each)
+
+
+cpdef list send_together(list descriptors, list contents):
+    """Do what ``send_each`` does, by one system call for each 64 of them where the system has one.
+
+    Source: io_submit(2)
+    """
+    return _send(descriptors, contents, kumo_send_together)
+
+
+cpdef long involuntary_switches():
+    """Return how often something else ran on the processor while this thread could have gone on.
+
+    Returns:
+        A number that only grows; 0 for ever where the system does not count by thread.
+
+    Source: getrusage(2), RUSAGE_THREAD
+    """
+    return kumo_involuntary_switches()
+
+
+cdef list _send(list descriptors, list contents, way_of_sending send):
     cdef kumo_parcel parcels[KUMO_TOGETHER]
     cdef Py_ssize_t count = len(descriptors)
     cdef Py_ssize_t first = 0
@@ -53,7 +80,7 @@ cpdef list send_together(list descriptors, list contents):
             parcels[place].descriptor = descriptors[first + place]
             parcels[place].octets = PyBytes_AS_STRING(octets)
             parcels[place].length = PyBytes_GET_SIZE(octets)
-        kumo_send_together(parcels, many)
+        send(parcels, many)
         for place in range(many):
             octets = contents[first + place]
             rests.append(octets[parcels[place].sent:] if parcels[place].sent < parcels[place].length else b"")

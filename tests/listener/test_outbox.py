@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from kumo.listener import outbox as outbox_module
-from kumo.listener.outbox import MOST_WAITING, Outbox
+from kumo.listener.outbox import MOST_WAITING, TURNS_APART, TURNS_TOGETHER, Outbox
 
 
 class Loop:
@@ -146,3 +146,65 @@ def test_who_is_sent_for_gets_back_what_was_not_taken(loop: Loop, outbox: Outbox
     assert (sound.client.recv(100), sound.rests) == (sound.octets, [b""])
     broken.close()
     sound.close()
+
+
+class Switches:
+    """Counts up whenever it is asked for the second time, while ``goes_on``."""
+
+    def __init__(self) -> None:
+        self.goes_on = True
+        self.asked = 0
+        self.count = 0
+
+    def __call__(self) -> int:
+        self.asked += 1
+        if self.goes_on and self.asked % 2 == 0:
+            self.count += 1
+        return self.count
+
+
+@pytest.fixture
+def pair() -> Iterator[list[DirectSender]]:
+    pair = [DirectSender(b"250 OK\r\n"), DirectSender(b"250 OK\r\n")]
+    yield pair
+    for sender in pair:
+        sender.close()
+
+
+def test_where_readers_run_in_the_midst_of_a_turn_the_next_ones_are_sent_together(
+    loop: Loop, pair: list[DirectSender]
+) -> None:
+    switches = Switches()
+    outbox = Outbox(loop, switches)  # type: ignore[arg-type]
+
+    def turns(count: int) -> int:
+        """How many of so many turns were looked at."""
+        before = switches.asked
+        for _ in range(count):
+            for sender in pair:
+                outbox.add(sender)
+            loop.end_turn()
+            assert [sender.client.recv(100) for sender in pair] == [sender.octets for sender in pair]
+        return (switches.asked - before) // 2
+
+    assert turns(1) == 1
+    assert turns(TURNS_TOGETHER) == 0
+    assert turns(1) == 1
+    assert turns(TURNS_TOGETHER) == 0
+    switches.goes_on = False
+    assert turns(1) == 1
+    assert turns(TURNS_APART) == 0
+    assert turns(1) == 1
+    assert turns(TURNS_APART) == 0
+    switches.goes_on = True
+    assert turns(1) == 1
+    assert turns(TURNS_TOGETHER) == 0
+    assert [sender.rests for sender in pair] == [[b""] * (3 * TURNS_TOGETHER + 2 * TURNS_APART + 5)] * 2
+
+
+def test_a_single_reply_says_nothing_of_readers(loop: Loop, pair: list[DirectSender]) -> None:
+    switches = Switches()
+    outbox = Outbox(loop, switches)  # type: ignore[arg-type]
+    outbox.add(pair[0])
+    loop.end_turn()
+    assert (pair[0].client.recv(100), switches.asked) == (pair[0].octets, 0)

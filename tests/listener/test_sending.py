@@ -7,11 +7,14 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from kumo.listener.sending import send_together
+from kumo.listener.sending import involuntary_switches, send_each, send_together
+
+Send = Callable[[list[int], list[bytes]], list[bytes]]
 
 TOGETHER = 64
 """Sends of one system call."""
@@ -66,34 +69,40 @@ def pairs() -> Iterator[Pairs]:
         pair.close()
 
 
-def send(pairs: list[Pair], contents: list[bytes]) -> list[bytes]:
-    return send_together([pair.server.fileno() for pair in pairs], contents)
+@pytest.fixture(params=[send_each, send_together], ids=["each", "together"])
+def send(request: pytest.FixtureRequest) -> Send:
+    way: Send = request.param
+    return way
+
+
+def descriptors(pairs: list[Pair]) -> list[int]:
+    return [pair.server.fileno() for pair in pairs]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, TOGETHER - 1, TOGETHER, TOGETHER + 1, 2 * TOGETHER + 1])
-def test_each_gets_its_own(pairs: Pairs, count: int) -> None:
+def test_each_gets_its_own(send: Send, pairs: Pairs, count: int) -> None:
     some = pairs.make(count)
     contents = [f"250 {number}\r\n".encode() for number in range(count)]
-    assert send(some, contents) == [b""] * count
+    assert send(descriptors(some), contents) == [b""] * count
     assert [pair.received(len(octets)) for pair, octets in zip(some, contents, strict=True)] == contents
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_what_a_full_socket_does_not_take_comes_back(pairs: Pairs, place: int) -> None:
+def test_what_a_full_socket_does_not_take_comes_back(send: Send, pairs: Pairs, place: int) -> None:
     some = pairs.make(3)
     some[place].fill()
     contents = [b"one\r\n", b"two\r\n", b"three\r\n"]
-    rests = send(some, contents)
+    rests = send(descriptors(some), contents)
     assert rests == [octets if number == place else b"" for number, octets in enumerate(contents)]
     for number, pair in enumerate(some):
         if number != place:
             assert pair.received(len(contents[number])) == contents[number]
 
 
-def test_a_part_is_taken_where_there_is_room_for_a_part(pairs: Pairs) -> None:
+def test_a_part_is_taken_where_there_is_room_for_a_part(send: Send, pairs: Pairs) -> None:
     big, small = pairs.make(2)
     octets = bytes(range(256)) * 100_000
-    rest, nothing = send([big, small], [octets, b"250 OK\r\n"])
+    rest, nothing = send(descriptors([big, small]), [octets, b"250 OK\r\n"])
     assert nothing == b""
     assert 0 < len(rest) < len(octets)
     assert octets.endswith(rest)
@@ -102,44 +111,44 @@ def test_a_part_is_taken_where_there_is_room_for_a_part(pairs: Pairs) -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_connection_that_is_gone_harms_no_other(pairs: Pairs, place: int) -> None:
+def test_a_connection_that_is_gone_harms_no_other(send: Send, pairs: Pairs, place: int) -> None:
     some = pairs.make(3)
     some[place].server.shutdown(socket.SHUT_WR)
-    rests = send(some, [b"250 OK\r\n"] * 3)
+    rests = send(descriptors(some), [b"250 OK\r\n"] * 3)
     assert rests == [b"250 OK\r\n" if number == place else b"" for number in range(3)]
     assert [pair.received(8) for number, pair in enumerate(some) if number != place] == [b"250 OK\r\n"] * 2
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_descriptor_of_nothing_harms_no_other(pairs: Pairs, place: int) -> None:
+def test_a_descriptor_of_nothing_harms_no_other(send: Send, pairs: Pairs, place: int) -> None:
     some = pairs.make(3)
-    descriptors = [pair.server.fileno() for pair in some]
-    nothing = os.dup(descriptors[place])
+    given = descriptors(some)
+    nothing = os.dup(given[place])
     os.close(nothing)
-    descriptors[place] = nothing
+    given[place] = nothing
     for _ in range(2):
-        rests = send_together(descriptors, [b"250 OK\r\n"] * 3)
+        rests = send(given, [b"250 OK\r\n"] * 3)
         assert rests == [b"250 OK\r\n" if number == place else b"" for number in range(3)]
     for number, pair in enumerate(some):
         if number != place:
             assert pair.received(16) == b"250 OK\r\n" * 2
 
 
-def test_the_same_socket_gets_them_in_order(pairs: Pairs) -> None:
+def test_the_same_socket_gets_them_in_order(send: Send, pairs: Pairs) -> None:
     (pair,) = pairs.make(1)
     contents = [f"{number:03}\r\n".encode() for number in range(100)]
-    assert send([pair] * 100, contents) == [b""] * 100
+    assert send(descriptors([pair] * 100), contents) == [b""] * 100
     assert pair.received(500) == b"".join(contents)
 
 
-def test_lists_that_do_not_match(pairs: Pairs) -> None:
+def test_lists_that_do_not_match(send: Send, pairs: Pairs) -> None:
     (pair,) = pairs.make(1)
     with pytest.raises(ValueError, match="1 descriptors for 2 contents"):
-        send([pair], [b"one", b"two"])
+        send(descriptors([pair]), [b"one", b"two"])
     with pytest.raises(TypeError):
-        send([pair], [None])  # type: ignore[list-item]
+        send(descriptors([pair]), [None])  # type: ignore[list-item]
     with pytest.raises(TypeError):
-        send([pair], ["text"])  # type: ignore[list-item]
+        send(descriptors([pair]), ["text"])  # type: ignore[list-item]
 
 
 CHILD = """
@@ -166,3 +175,27 @@ def test_a_child_of_a_fork_sends_as_well() -> None:
         [sys.executable, "-c", CHILD], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_switches_are_those_of_the_thread_that_asks() -> None:
+    """A processor that two busy threads share is taken from each of them, by and by."""
+    mine = os.sched_getaffinity(0)
+    seen: list[int] = []
+
+    def compete() -> None:
+        os.sched_setaffinity(0, {min(mine)})
+        # It inherits the processor.
+        rival = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        try:
+            while involuntary_switches() < 3 and rival.poll() is None:
+                pass
+            seen.append(involuntary_switches())
+        finally:
+            rival.kill()
+            rival.wait()
+
+    thread = threading.Thread(target=compete)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert seen[0] >= 3
