@@ -6,16 +6,15 @@ cdef bytes _STAGES
 
 
 cdef class Cohorts:
-    cdef public Py_ssize_t _count
+    cdef public list _cohort
     cdef public bint _is_due
     cdef public object _loop
     cdef public Outbox _outbox
-    cdef public list _since
-    cdef public Py_ssize_t _turn
     cdef public list _waiting
 
     cpdef add(self, member, Py_ssize_t stage)
-    cdef Py_ssize_t _next_stage(self) except -1
+    cdef list _gather(self)
+    cdef _call_for_run(self)
 
 
 cpdef Py_ssize_t stage_of(Py_ssize_t first) except -1
