@@ -151,14 +151,18 @@ def goals(results: Results) -> Iterator[Goal]:
     scan = f"scan {best}"
     short = results.seconds(scan, "a_text") / results.seconds(scan, "c_short_lines")
     yield Goal(f"scan of c ÷ scan of a, {best}", short, 0.85)
-    yield Goal(f"scan ÷ memcpy on f, {best}", results.ratio(scan, "memcpy", "f_dotted"), 0.22)
+    # memcpy has the widest registers there are: beside AVX2 stands the set that the processor chooses.
+    widest = dict.fromkeys((best, results.sets[-1]))
+    for name in widest:
+        yield Goal(f"scan ÷ memcpy on f, {name}", results.ratio(f"scan {name}", "memcpy", "f_dotted"), 0.22)
     faster = min(results.ratio(scan, results.python(corpus), corpus) for corpus in CLEAN)
     yield Goal(f"scan ÷ best Python on a b c e, the slowest, {best}", faster, 60)
     slowest_call = max(results.seconds(scan, corpus, SMALL) for corpus in CORPORA) * 1e9
     yield Goal(f"nanoseconds of a scan of 2 KiB, the slowest, {best}", slowest_call, 350, at_most=True)
     for size, text in ((CHUNK, "128 KiB"), (BIG, "20 MB")):
-        ratio = results.ratio(f"fix {best}", "memcpy", "d_bare_lf", size)
-        yield Goal(f"fix ÷ memcpy on d, {text}, {best}", ratio, 0.30)
+        for name in widest:
+            ratio = results.ratio(f"fix {name}", "memcpy", "d_bare_lf", size)
+            yield Goal(f"fix ÷ memcpy on d, {text}, {name}", ratio, 0.30)
     for name in results.sets:
         yield from _worst_cases(results, name)
 

@@ -271,6 +271,8 @@ async def test_a_connection_knows_its_own_socket_until_it_has_tls(house: House) 
     assert server._context is not None
     ports = {}
     for session in server._context.sessions:
+        assert session._transport is not None
+        assert session._transport.get_extra_info("socket").fileno() == session.descriptor
         with socket.socket(fileno=os.dup(session.descriptor)) as own:
             ports[own.getpeername()[1]] = session
     assert set(ports) == {one.port, other.port}
