@@ -49,16 +49,19 @@ static void kumo_send_one(kumo_parcel *parcel)
 static aio_context_t kumo_submissions = 0;
 static int kumo_may_submit = 1;
 
-/* Whether there is a context to submit to. */
+/* Whether there is a context to submit to, and its outcomes may be asked for. */
 static int kumo_can_submit(void)
 {
+    struct io_event event;
+
     if (kumo_may_submit && kumo_submissions == 0) {
-        kumo_may_submit = syscall(SYS_io_setup, (long)KUMO_TOGETHER, &kumo_submissions) == 0;
+        kumo_may_submit = syscall(SYS_io_setup, (long)KUMO_TOGETHER, &kumo_submissions) == 0
+            && syscall(SYS_io_getevents, kumo_submissions, 0L, 1L, &event, NULL) == 0;
     }
     return kumo_may_submit;
 }
 
-/* Wait for what was submitted, which nothing has to be waited for, and note how much was sent. */
+/* Note how much was sent of what was submitted; all of it is over, so that nothing is waited for. */
 static void kumo_reap(kumo_parcel *parcels, long count)
 {
     struct io_event events[KUMO_TOGETHER];
@@ -91,7 +94,8 @@ static long kumo_submit(kumo_parcel *parcels, long count)
         requests[i].aio_buf = (uint64_t)(uintptr_t)parcels[i].octets;
         requests[i].aio_nbytes = parcels[i].length;
         pointers[i] = &requests[i];
-        parcels[i].sent = 0;
+        /* Whatever comes: what was submitted is not sent twice. */
+        parcels[i].sent = parcels[i].length;
     }
     taken = syscall(SYS_io_submit, kumo_submissions, count, pointers);
     if (taken < 0) {
