@@ -30,7 +30,7 @@ cdef class EsmtpConnection(ChangingConnection):
     cdef _send_soon(self)
     cdef bint _is_alone(self) except? -1
     cdef _send(self)
-    cdef _write(self, bytes octets)
+    cdef _write(self, bytes rest)
     cpdef go_on(self, double now)
     cpdef send_due(self)
     cpdef bytes take_due(self)

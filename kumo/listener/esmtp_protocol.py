@@ -199,13 +199,18 @@ class EsmtpConnection(ChangingConnection):
         session, transport = self._session, self._transport
         if session is None or transport is None or self.descriptor < 0:
             return b""
-        if self._has_written:
-            self._has_written = transport.get_write_buffer_size() > 0
-        # When a connection breaks down the loop tells its transport first, and us in its next turn.
-        if self._has_written or transport.is_closing():
+        try:
+            if self._has_written:
+                self._has_written = transport.get_write_buffer_size() > 0
+            # When a connection breaks down the loop tells its transport first, and us in its next turn.
+            if self._has_written or transport.is_closing():
+                return b""
+            self._is_due = False
+            return session.data_to_send()
+        except Exception as error:  # noqa: BLE001 - what the others were given to send is not to be lost
+            self._report(error)
+            self.abort()
             return b""
-        self._is_due = False
-        return session.data_to_send()
 
     def sent(self, rest: bytes) -> None:
         """Have the transport send what the socket did not take, and close if the session is over."""
@@ -276,15 +281,15 @@ class EsmtpConnection(ChangingConnection):
 
     def _send(self) -> None:
         """Write the replies that the session has, and close if it is over."""
-        session = self._session
-        if session is not None:
-            self._write(session.data_to_send())
+        self._write(b"")
 
-    def _write(self, octets: bytes) -> None:
-        transport = self._transport
-        if transport is None:
+    def _write(self, rest: bytes) -> None:
+        """Write what is left of earlier replies, then those that the session has, and close if it is over."""
+        session, transport = self._session, self._transport
+        if session is None or transport is None or self._is_closing:
             return
         try:
+            octets = rest + session.data_to_send()
             if octets:
                 self._has_written = True
                 transport.write(octets)

@@ -312,6 +312,23 @@ async def test_nothing_goes_to_a_descriptor_that_the_loop_may_have_closed(bench:
     assert line.received() == ""
 
 
+async def test_a_connection_that_cannot_be_asked_harms_no_other(
+    bench: Bench, line: Line, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def is_closing() -> bool:
+        raise RuntimeError("the handler is closed")
+
+    other = Transport()
+    monkeypatch.setattr(bench.transport, "is_closing", is_closing)
+    bench.read(b"NOOP\r\n")
+    bench.neighbour.connection_made(other)  # type: ignore[arg-type]
+    bench.clock.end_turn()
+    assert bench.transport.ending == "aborted"
+    assert other.taken().startswith("220 ")
+    assert line.received() == ""
+    assert caplog.messages == ["127.0.0.1:40000: session fails: the handler is closed"]
+
+
 async def test_nothing_is_sent_once_the_connection_is_lost(bench: Bench, line: Line) -> None:
     bench.read(b"NOOP\r\n")
     bench.protocol.connection_lost(None)
