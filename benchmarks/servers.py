@@ -8,6 +8,7 @@ that do not.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import re
 import shutil
@@ -61,6 +62,7 @@ class Kind(NamedTuple):
         environment: added to this process's.
         missing: tells what it needs and is not here; an empty text when it can be started.
         copies: how many are started, each for itself, and measured together.
+        workers: processes of each that serve mail.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Kind(NamedTuple):
     environment: dict[str, str]
     missing: Callable[[], str] = lambda: ""
     copies: int = 1
+    workers: int = 1
 
     def with_environment(self, environment: Mapping[str, str]) -> Kind:
         """The same with more in its environment."""
@@ -84,6 +87,7 @@ class Server:
         port: of 127.0.0.1, where it takes mail.
         folder: its KUMO_VAR.
         said: the last lines of its standard error.
+        workers: processes that serve mail, with those of its copies.
         copies: others of its kind that are measured with it.
     """
 
@@ -92,6 +96,7 @@ class Server:
     port: int
     folder: Path
     said: deque[str]
+    workers: int = 1
     copies: Sequence[Server] = ()
 
     @property
@@ -146,7 +151,8 @@ def kumod_workers(count: int, *, by_chance: bool = False) -> Kind:
     if by_chance:
         arguments.append("--no-by-processor")
     # Processes that share a port must be told which.
-    return kumod(name, "discard", *arguments, KUMO_SMTP_LISTEN=f"127.0.0.1:{free_port()}")
+    kind = kumod(name, "discard", *arguments, KUMO_SMTP_LISTEN=f"127.0.0.1:{free_port()}")
+    return kind._replace(workers=count)
 
 
 def kumod_copies(count: int) -> Kind:
@@ -160,6 +166,12 @@ def find_postfix_tool(name: str) -> str:
     if found is None:
         raise SystemExit(f"{name} is not installed; it comes with postfix (Debian: apt install postfix)")
     return found
+
+
+def _missing_of_aiosmtpd() -> str:
+    if importlib.util.find_spec("aiosmtpd") is None:
+        return "aiosmtpd is not installed (make .venv/.dev)"
+    return ""
 
 
 def _missing_of_postfix() -> str:
@@ -192,7 +204,7 @@ def install_haraka() -> None:
     )
 
 
-AIOSMTPD = Kind("aiosmtpd", launcher("aiosmtpd_sink"), {})
+AIOSMTPD = Kind("aiosmtpd", launcher("aiosmtpd_sink"), {}, _missing_of_aiosmtpd)
 HARAKA_SINK = Kind("Haraka", launcher("haraka", str(HARAKA_FOLDER)), {}, _missing_of_haraka)
 HARAKA_EVENTS = HARAKA_SINK._replace(name="Haraka, events and log", environment={"BENCH_EVENTS": "1"})
 POSTFIX = Kind("Postfix", launcher("postfix"), {}, _missing_of_postfix)
@@ -229,7 +241,8 @@ def _started_alone(kind: Kind) -> Iterator[Server]:
             said: deque[str] = deque(maxlen=1000)
             port = _port_of(kind.name, process, said)
             _wait_for_banner(kind.name, port)
-            yield Server(kind.name, process, port, Path(folder), said)
+            workers = kind.copies * kind.workers
+            yield Server(kind.name, process, port, Path(folder), said, workers)
         finally:
             process.terminate()
             try:
