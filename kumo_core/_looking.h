@@ -113,16 +113,21 @@ kumo_measure_block(
     const unsigned char *p, ptrdiff_t at, ptrdiff_t length, int has_lf, int is_clean, kumo_lines *lines
 )
 {
+    const ptrdiff_t end = at + length;
     if (!lines->is_measured) {
         if (has_lf || length < KUMO_BLOCK)
             return;
         lines->is_measured = 1;
         kumo_start_last_line(p, at, lines);
     }
-    if (lines->is_long && is_clean && !has_lf)
-        lines->seen = at + length - 1; /* A CR there shows in the next block. */
-    else if (lines->is_long || at + length - lines->start > lines->limit)
-        kumo_measure(p, at + length, lines);
+    if (lines->is_long && is_clean && !has_lf) {
+        lines->seen = end - 1; /* A CR there shows in the next block. */
+        return;
+    }
+    if (!lines->is_long && end - lines->start > lines->limit)
+        lines->start = kumo_jump(p, lines->start, end, lines->limit);
+    if (lines->is_long || end - lines->start > lines->limit)
+        kumo_measure(p, end, lines);
 }
 
 /* Takes stock of the whole steps of p[at:end]; returns where it stopped, at the end or in the block with an

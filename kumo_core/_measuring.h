@@ -67,6 +67,20 @@ kumo_behind(const unsigned char *p, ptrdiff_t line_end, ptrdiff_t n)
     return start + (start < n && p[start] == KUMO_LF);
 }
 
+/* The start of the line after the last line end that the limit allows from `start` on, if that is in the last
+ * step before it; else `start`. There are more than `limit` octets behind `start`. In line: with a call for
+ * each jump lines of 998 octets took a tenth longer with AVX2, half as long again with AVX-512. */
+KUMO_INLINE ptrdiff_t
+kumo_jump(const unsigned char *p, ptrdiff_t start, ptrdiff_t n, ptrdiff_t limit)
+{
+    const ptrdiff_t stop = start + limit + 1;
+    uint64_t marks;
+    if (stop < KUMO_STEP || limit < KUMO_STEP)
+        return start; /* The step would begin before the chunk, or before the line. */
+    marks = kumo_marks(kumo_line_ends(p + stop - KUMO_STEP));
+    return marks ? kumo_behind(p, stop - 1 - __builtin_clzll(marks), n) : start;
+}
+
 KUMO_PASS ptrdiff_t
 kumo_skip_lines(const unsigned char *p, ptrdiff_t start, ptrdiff_t n, ptrdiff_t limit)
 {

@@ -67,6 +67,7 @@
 #define kumo_last_line_end KUMO_OF_SET(kumo_last_line_end)
 #define kumo_next_line_end KUMO_OF_SET(kumo_next_line_end)
 #define kumo_behind KUMO_OF_SET(kumo_behind)
+#define kumo_jump KUMO_OF_SET(kumo_jump)
 #define kumo_skip_lines KUMO_OF_SET(kumo_skip_lines)
 #define kumo_measure KUMO_OF_SET(kumo_measure)
 #define kumo_start_last_line KUMO_OF_SET(kumo_start_last_line)

@@ -52,6 +52,11 @@ def test_the_kernels_keep_to_their_tests(name: str) -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_no_kernel_reads_outside_of_what_it_is_given(name: str) -> None:
+    done = run(name, "-X", "faulthandler", "-m", "tests.core.page_edges")
+    assert done.returncode == 0, done.stderr
+
+
 def test_without_a_name_the_fastest_is_used() -> None:
     available = [name for name in INSTRUCTION_SETS if run(name, "-c", SHOW).returncode == 0]
     assert run("", "-c", SHOW).stdout == f"{available[0]}\n"
