@@ -52,20 +52,28 @@ async def test_end_of_file_in_the_same_turn_comes_after_the_replies(bench: Bench
     assert bench.transport.taken() == "250 the goggles do nothing\r\n"
 
 
-async def test_connection_that_cannot_be_written_to_harms_no_other(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def check_that_it_ends_alone(
+    bench: Bench, method: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def write(_octets: bytes) -> None:
+    """Have a method of the bench's transport fail in a turn that it shares with another connection."""
+
+    def fail(*_: object) -> None:
         raise RuntimeError("the handler is closed")
 
     other = Transport()
-    monkeypatch.setattr(bench.transport, "write", write)
+    monkeypatch.setattr(bench.transport, method, fail)
     bench.read(b"NOOP\r\n")
     bench.neighbour.connection_made(other)  # type: ignore[arg-type]
     bench.clock.end_turn()
     assert bench.transport.ending == "aborted"
     assert other.taken().startswith("220 ")
     assert caplog.messages == ["127.0.0.1:40000: session fails: the handler is closed"]
+
+
+async def test_connection_that_cannot_be_written_to_harms_no_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    check_that_it_ends_alone(bench, "write", monkeypatch, caplog)
 
 
 # --- what is read waits for its turn ------------------------------------------------------------------
@@ -315,18 +323,8 @@ async def test_nothing_goes_to_a_descriptor_that_the_loop_may_have_closed(bench:
 async def test_a_connection_that_cannot_be_asked_harms_no_other(
     bench: Bench, line: Line, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def is_closing() -> bool:
-        raise RuntimeError("the handler is closed")
-
-    other = Transport()
-    monkeypatch.setattr(bench.transport, "is_closing", is_closing)
-    bench.read(b"NOOP\r\n")
-    bench.neighbour.connection_made(other)  # type: ignore[arg-type]
-    bench.clock.end_turn()
-    assert bench.transport.ending == "aborted"
-    assert other.taken().startswith("220 ")
+    check_that_it_ends_alone(bench, "is_closing", monkeypatch, caplog)
     assert line.received() == ""
-    assert caplog.messages == ["127.0.0.1:40000: session fails: the handler is closed"]
 
 
 async def test_nothing_is_sent_once_the_connection_is_lost(bench: Bench, line: Line) -> None:
