@@ -8,6 +8,7 @@
 #define KUMO_SPARSE (-1)
 #define KUMO_BLOCKWISE 0
 #define KUMO_LOOKED_AT 7
+#define KUMO_COUNTS_BARE 1
 
 /* An octet that is one where it holds, else zero. Mask registers are combined by one unit, octets by any and
  * three at a time: with masks ordinary mail was scanned with 47 GB/s in place of 68 (Zen 5, 128 KiB), clean
@@ -55,6 +56,12 @@ kumo_or(kumo_flags a, kumo_flags b)
 }
 
 KUMO_INLINE kumo_flags
+kumo_but(kumo_flags a, kumo_flags b)
+{
+    return _mm512_andnot_si512(b, a);
+}
+
+KUMO_INLINE kumo_flags
 kumo_xor(kumo_flags a, kumo_flags b)
 {
     return _mm512_xor_si512(a, b);
@@ -70,6 +77,18 @@ KUMO_INLINE kumo_flags
 kumo_more(kumo_flags some, kumo_flags more)
 {
     return kumo_or(some, more);
+}
+
+KUMO_INLINE kumo_flags
+kumo_counted(kumo_flags counts, kumo_flags flags)
+{
+    return _mm512_add_epi8(counts, flags);
+}
+
+KUMO_INLINE ptrdiff_t
+kumo_sum(kumo_flags counts)
+{
+    return (ptrdiff_t) _mm512_reduce_add_epi64(_mm512_sad_epu8(counts, _mm512_setzero_si512()));
 }
 
 KUMO_INLINE int

@@ -3,6 +3,8 @@
 #define KUMO_PASS static
 #define KUMO_INLINE __attribute__((always_inline)) static inline
 #define KUMO_LOOKED_AT 7
+/* Lines that end in LF took a fifteenth longer with SSE2. */
+#define KUMO_COUNTS_BARE 0
 
 #include "_sixteen.h"
 

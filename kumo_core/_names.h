@@ -3,7 +3,8 @@
  * Every set defines the primitives, all of them on a step of 64 octets; `_measuring.h`, `_looking.h` and
  * `_changing.h` are compiled with them once a set, by `_of_set.h`. It also defines KUMO_SET, KUMO_PASS,
  * KUMO_INLINE, KUMO_SPARSE (up to how many places are worth over-copying), KUMO_BLOCKWISE (whether those of
- * a block are meant, or those of a step) and KUMO_LOOKED_AT (how many steps of a look are a turn of its loop).
+ * a block are meant, or those of a step), KUMO_LOOKED_AT (how many steps of a look are a turn of its loop) and
+ * KUMO_COUNTS_BARE (whether bare line ends are counted in less time than they are judged).
  */
 #ifndef KUMO_NAMES_H
 #define KUMO_NAMES_H
@@ -31,9 +32,14 @@
 #define kumo_and KUMO_OF_SET(kumo_and)
 #define kumo_or KUMO_OF_SET(kumo_or)
 #define kumo_xor KUMO_OF_SET(kumo_xor)
+/* The first, but not the second. */
+#define kumo_but KUMO_OF_SET(kumo_but)
 /* Of some flags and more of them: whether there is any is all that may be asked of the result. */
 #define kumo_more KUMO_OF_SET(kumo_more)
 #define kumo_any KUMO_OF_SET(kumo_any)
+/* Counts of flags, for up to a block of them, and what they come to. */
+#define kumo_counted KUMO_OF_SET(kumo_counted)
+#define kumo_sum KUMO_OF_SET(kumo_sum)
 /* The flags as marks: one bit an octet, the first lowest. */
 #define kumo_marks KUMO_OF_SET(kumo_marks)
 #define kumo_equal_marks KUMO_OF_SET(kumo_equal_marks)
@@ -55,6 +61,8 @@
 #define kumo_judge KUMO_OF_SET(kumo_judge)
 #define kumo_judge_ragged KUMO_OF_SET(kumo_judge_ragged)
 #define kumo_judge_block KUMO_OF_SET(kumo_judge_block)
+#define kumo_manner_after KUMO_OF_SET(kumo_manner_after)
+#define kumo_count_block KUMO_OF_SET(kumo_count_block)
 #define kumo_take_steps KUMO_OF_SET(kumo_take_steps)
 #define kumo_take KUMO_OF_SET(kumo_take)
 #define kumo_flagged KUMO_OF_SET(kumo_flagged)

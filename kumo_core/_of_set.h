@@ -14,3 +14,4 @@ static const kumo_passes KUMO_OF_SET(kumo_passes) = {
 #undef KUMO_SPARSE
 #undef KUMO_BLOCKWISE
 #undef KUMO_LOOKED_AT
+#undef KUMO_COUNTS_BARE

@@ -54,6 +54,9 @@ typedef struct {
 
 enum { KUMO_NOWHERE = -2 };
 
+/* How a block is taken. */
+typedef enum { KUMO_LOOK, KUMO_COUNT, KUMO_JUDGE } kumo_manner;
+
 typedef enum { KUMO_MEND, KUMO_STUFF, KUMO_UNSTUFF } kumo_kind;
 
 /* A change under way: from[taken:length] is still to be read, to[made:room] may still be written. */

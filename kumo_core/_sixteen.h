@@ -88,6 +88,14 @@ kumo_or(kumo_flags a, kumo_flags b)
 }
 
 KUMO_INLINE kumo_flags
+kumo_but(kumo_flags a, kumo_flags b)
+{
+    for (int i = 0; i < 4; i++)
+        a.quarters[i] &= ~b.quarters[i];
+    return a;
+}
+
+KUMO_INLINE kumo_flags
 kumo_xor(kumo_flags a, kumo_flags b)
 {
     for (int i = 0; i < 4; i++)
@@ -124,6 +132,22 @@ kumo_more(kumo_flags some, kumo_flags more)
 {
     some.quarters[0] |= (more.quarters[0] | more.quarters[1]) | (more.quarters[2] | more.quarters[3]);
     return some;
+}
+
+KUMO_INLINE kumo_flags
+kumo_counted(kumo_flags counts, kumo_flags flags)
+{
+    counts.quarters[0] -= (flags.quarters[0] + flags.quarters[1]) + (flags.quarters[2] + flags.quarters[3]);
+    return counts;
+}
+
+KUMO_INLINE ptrdiff_t
+kumo_sum(kumo_flags counts)
+{
+    ptrdiff_t sum = 0;
+    for (int i = 0; i < 16; i++)
+        sum += counts.quarters[0][i];
+    return sum;
 }
 
 KUMO_INLINE int

@@ -224,6 +224,29 @@ def test_end_of_data_is_found_at_any_place_between_any_two_blocks(tail: bytes, i
             buffer[start : start + len(tail)] = b"x" * len(tail)
 
 
+@pytest.mark.parametrize(
+    "around",
+    [b"abcdefgh\r\n..", b"abcdefgh\n", b"abcdefgh\r", b"abc\r\n..\nd\r", b"abcdefgh\r\n"],
+    ids=["dots", "lf", "cr", "dots and bare", "clean"],
+)
+@pytest.mark.parametrize(
+    "piece",
+    [b"\r\n.\r\n", b"\r\n.\r", b"\r\n.", b"\n.\r\n", b"\n..", b"\r.", b"\r\r\n", b"\n\r", b"\r\n.\n"],
+)
+def test_pieces_are_found_at_any_place_among_much_else(around: bytes, piece: bytes) -> None:
+    # Where a block had something the next one is taken in another manner. One buffer, as above.
+    filling = around * (4 * BLOCK // len(around))
+    buffer = bytearray(filling)
+    scanner = DataScanner(LIMIT)
+    for start in range(BLOCK, 2 * BLOCK + STEP):
+        buffer[start : start + len(piece)] = piece
+        scanner.scan(buffer)
+        found = scanner.scanned, scanner.complete, scanner.report()
+        assert found == reference.scan(bytes(buffer), LIMIT), start
+        scanner.reset()
+        buffer[:] = filling
+
+
 @pytest.mark.parametrize("other", [b"\r", b"\n", b".", b"x", b"\0", b""])
 @pytest.mark.parametrize("place", range(5))
 @pytest.mark.parametrize(
