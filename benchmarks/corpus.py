@@ -118,6 +118,7 @@ HOSTILE: dict[str, Callable[[int], bytes]] = {
     "long_cr_lines": _repeated(b"x" * 998 + b"\r"),
     "too_long_cr_lines": _repeated(b"x" * 1100 + b"\r"),
     "too_long_lines": _repeated(b"x" * 999 + b"\r\n"),
+    "half_limit_lines": _repeated(b"x" * 499 + b"\r\n"),
     "single_lf": _repeated(b"x" * 447 + b"\n"),
     "dots_then_lf": _repeated(b"xx\r\n.." * 75 + b"x" * 447 + b"\n"),
     "nul": _repeated(b"\0"),

@@ -168,13 +168,14 @@ def goals(results: Results) -> Iterator[Goal]:
 
 
 def _worst_cases(results: Results, instruction_set: str) -> Iterator[Goal]:
-    """How much dearer than usual a peer can make an octet: for each kernel that a session calls, and for all.
+    """How much dearer than usual a peer can make an octet: for each kernel, and for all that a session calls.
 
     A session mends what the scan found something in, and takes dots out of what has some: what is usual for
     those two is content with which they have something to do.
     """
     usual = {
         "scan": ("a b c e", CLEAN),
+        "line_lengths": ("a b c e", CLEAN),
         "unstuff": ("f", ("f_dotted",)),
         "fix": ("d", ("d_bare_lf",)),
         "receive_and_mend": ("a b c e", CLEAN),

@@ -97,11 +97,14 @@ kumo_any(kumo_flags flags)
     return kumo_marks(flags) != 0;
 }
 
-/* Compared at once: by way of flags, judging took a tenth longer. */
+/* Compared at once: by way of flags, judging took a tenth longer. Not combined with other marks by the
+ * compiler, which would move those to mask registers for it: 5 % longer. */
 KUMO_INLINE uint64_t
 kumo_equal_marks(kumo_octets octets, unsigned char octet)
 {
-    return _mm512_cmpeq_epi8_mask(octets, _mm512_set1_epi8((char) octet));
+    uint64_t marks = _mm512_cmpeq_epi8_mask(octets, _mm512_set1_epi8((char) octet));
+    __asm__("" : "+r"(marks));
+    return marks;
 }
 
 KUMO_INLINE void

@@ -20,19 +20,22 @@ kumo_has_line_end(const unsigned char *block)
     return kumo_any(any);
 }
 
-/* Most line ends that are looked for are within a step; else it goes on by blocks. */
+/* Most line ends that are looked for are within some steps; else it goes on by blocks. Only after those steps,
+ * for a block that has a line end was looked at in vain: that made lines of 501 octets, whose ends are half the
+ * limit from where the search begins, six times as dear as others. */
 KUMO_PASS ptrdiff_t
 kumo_last_line_end(const unsigned char *p, ptrdiff_t start, ptrdiff_t end)
 {
-    while (end > start && end >= KUMO_STEP) {
+    for (int steps = 1; end > start && end >= KUMO_STEP; steps++) {
         const uint64_t marks = kumo_marks(kumo_line_ends(p + end - KUMO_STEP));
         if (marks) {
             const ptrdiff_t hit = end - 1 - __builtin_clzll(marks);
             return hit >= start ? hit : -1;
         }
         end -= KUMO_STEP;
-        while (end - start >= KUMO_BLOCK && !kumo_has_line_end(p + end - KUMO_BLOCK))
-            end -= KUMO_BLOCK;
+        if (steps % KUMO_SEARCHED == 0)
+            while (end - start >= KUMO_BLOCK && !kumo_has_line_end(p + end - KUMO_BLOCK))
+                end -= KUMO_BLOCK;
     }
     while (end > start) {
         end--;
@@ -45,13 +48,14 @@ kumo_last_line_end(const unsigned char *p, ptrdiff_t start, ptrdiff_t end)
 KUMO_PASS ptrdiff_t
 kumo_next_line_end(const unsigned char *p, ptrdiff_t start, ptrdiff_t end)
 {
-    while (end - start >= KUMO_STEP) {
+    for (int steps = 1; end - start >= KUMO_STEP; steps++) {
         const uint64_t marks = kumo_marks(kumo_line_ends(p + start));
         if (marks)
             return start + __builtin_ctzll(marks);
         start += KUMO_STEP;
-        while (end - start >= KUMO_BLOCK && !kumo_has_line_end(p + start))
-            start += KUMO_BLOCK;
+        if (steps % KUMO_SEARCHED == 0)
+            while (end - start >= KUMO_BLOCK && !kumo_has_line_end(p + start))
+                start += KUMO_BLOCK;
     }
     while (start < end && p[start] != KUMO_LF && p[start] != KUMO_CR)
         start++;
@@ -63,8 +67,13 @@ kumo_next_line_end(const unsigned char *p, ptrdiff_t start, ptrdiff_t end)
 KUMO_INLINE ptrdiff_t
 kumo_behind(const unsigned char *p, ptrdiff_t line_end, ptrdiff_t n)
 {
-    const ptrdiff_t start = line_end + 1;
-    return start + (start < n && p[start] == KUMO_LF);
+    ptrdiff_t start = line_end + 1;
+    if (start < n && p[start] == KUMO_LF) {
+        /* A branch, foretold where lines end alike: added without one, the octet is waited for, a fifth longer. */
+        __asm__("");
+        start++;
+    }
+    return start;
 }
 
 /* The start of the line after the last line end that the limit allows from `start` on, if that is in the last
@@ -93,30 +102,36 @@ kumo_skip_lines(const unsigned char *p, ptrdiff_t start, ptrdiff_t n, ptrdiff_t 
     return start;
 }
 
-/* Measures the lines in p[0:end], going on where it stopped the last time. */
+/* Measures the lines in p[0:end], going on where it stopped the last time. A line that is known to have no end
+ * before some octet is searched from there: else those over the limit would be searched twice. */
 KUMO_PASS void
 kumo_measure(const unsigned char *p, ptrdiff_t end, kumo_lines *lines)
 {
-    for (;;) {
-        if (lines->is_long) {
-            const ptrdiff_t hit = kumo_next_line_end(p, lines->seen, end);
-            lines->seen = hit;
-            if (hit == end)
-                return;
-            if (hit - lines->start > lines->longest)
-                lines->longest = hit - lines->start;
-            lines->start = kumo_behind(p, hit, end);
-            lines->is_long = 0;
+    while (lines->is_long || end - lines->start > lines->limit) {
+        ptrdiff_t hit;
+        if (!lines->is_long && lines->seen <= lines->start) {
+            const ptrdiff_t start = lines->start;
+            lines->start = kumo_skip_lines(p, start, end, lines->limit);
+            if (lines->start > start)
+                continue;
+            lines->seen = start + lines->limit + 1;
         }
-        lines->start = kumo_skip_lines(p, lines->start, end, lines->limit);
-        if (end - lines->start <= lines->limit)
-            return;
+        hit = kumo_next_line_end(p, lines->seen, end);
+        lines->seen = hit;
+        if (hit - lines->start <= lines->limit) {
+            lines->start = kumo_behind(p, hit, end);
+            continue;
+        }
         if (kumo_removes_dot(p, lines->start, &lines->before)) {
             lines->start++;
-        } else {
-            lines->is_long = 1;
-            lines->seen = lines->start + lines->limit > 0 ? lines->start + lines->limit : 0;
+            continue;
         }
+        lines->is_long = hit == end;
+        if (lines->is_long)
+            return;
+        if (hit - lines->start > lines->longest)
+            lines->longest = hit - lines->start;
+        lines->start = kumo_behind(p, hit, end);
     }
 }
 

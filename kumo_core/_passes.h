@@ -15,6 +15,8 @@ enum {
     KUMO_STEP = 64, /* octets whose marks fill one word */
     /* Octets that are looked at before anything is asked. Blocks of 512 would not bound a line by 998. */
     KUMO_BLOCK = 7 * KUMO_STEP,
+    /* Steps in which a line end is looked for, before blocks are passed over: half the usual limit of a line. */
+    KUMO_SEARCHED = 8,
     /* Where every whole block has an LF, the first line of a chunk ends before the one bound, and all others
      * have fewer octets than the other. */
     KUMO_FIRST_LINE = KUMO_STEP + KUMO_BLOCK,
@@ -47,7 +49,7 @@ typedef struct {
     ptrdiff_t longest; /* octets of the longest line over the limit that has ended, or 0 */
     int is_long;       /* the open line is over the limit */
     /* For the pass itself: */
-    ptrdiff_t seen;  /* where the search for the end of a long line goes on */
+    ptrdiff_t seen;  /* no line ends between start and here, if that is behind start */
     int is_measured; /* whether lines have to be measured at all */
     kumo_seam before;
 } kumo_lines;

@@ -247,6 +247,53 @@ def test_pieces_are_found_at_any_place_among_much_else(around: bytes, piece: byt
         buffer[:] = filling
 
 
+@pytest.mark.parametrize("limit", [500, 850, 958, 959, 960, 961, 998])
+@pytest.mark.parametrize("end", [b"\r\n", b"\n", b"\r", b"\r\n..", b"\n\r\r\n."], ids=repr)
+def test_lines_of_any_length_are_measured(end: bytes, limit: int) -> None:
+    # Whether blocks have a line end, one in two, and where in them, is all up to the length.
+    for length in (*range(0, 380, 20), *range(385, 1010, 25), *range(440, 452), *range(limit - 3, limit + 5)):
+        stream = (b"x" * length + end) * (3000 // (length + 1) + 1)
+        for sizes in ([1 << 20], [1500, 700]):
+            assert in_chunks(stream, sizes, limit) == reference.scan(stream, limit), length
+
+
+@pytest.mark.parametrize("limit", [400, 447, 500, 850, 894, 959, 960, 998])
+def test_a_long_line_among_short_ones_is_found_at_any_place(limit: int) -> None:
+    filling = b"abcdefgh\r\n" * (5 * BLOCK // 10)
+    buffer = bytearray(filling)
+    scanner = DataScanner(limit)
+    for start in range(BLOCK, 2 * BLOCK + STEP):
+        for length in (limit, limit + 1):
+            buffer[start : start + length + 4] = b"\r\n" + b"x" * length + b"\r\n"
+            scanner.scan(buffer)
+            assert scanner.report().longest_line_over_limit == (length if length > limit else 0), start
+            scanner.reset()
+        buffer[:] = filling
+
+
+LINES = st.lists(
+    st.tuples(
+        st.integers(0, 1100) | st.sampled_from([10, 60, 440, 500, 600, 800, 860]) | st.integers(950, 1005),
+        st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\r\n..", b"\n", b"\r", b"\n.", b"\r\r\n"]),
+        st.integers(1, 5),
+    ).map(lambda line: (b"x" * line[0] + line[1]) * line[2]),
+    min_size=5,
+    max_size=30,
+).map(b"".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    LINES,
+    st.lists(st.integers(1, 4 * BLOCK), min_size=1, max_size=3),
+    st.sampled_from([400, 512, 700, 850, 959, 960, 998]),
+)
+def test_lines_of_mixed_lengths_are_measured(stream: bytes, sizes: list[int], limit: int) -> None:
+    expected = reference.scan(stream, limit)
+    assert in_chunks(stream, [1 << 20], limit) == expected
+    assert in_chunks(stream, sizes, limit) == expected
+
+
 @pytest.mark.parametrize("other", [b"\r", b"\n", b".", b"x", b"\0", b""])
 @pytest.mark.parametrize("place", range(5))
 @pytest.mark.parametrize(
