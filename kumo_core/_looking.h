@@ -94,9 +94,9 @@ kumo_judge_ragged(
 
 /* The same for the whole steps of p[at:end], at >= 4; returns how to take the next block.
  *
- * That is to be judged, too, where it may go on with an end of data, which nothing else sees, and when a count
- * would again be in vain. One block after a look does not tell: of two in three with long lines each third has
- * something. */
+ * It is judged, too, where it may go on with an end of data, which nothing else sees, and where a count would be
+ * in vain again: after this one was, for all but the first bare line end. After a look that is not known yet,
+ * and of lines of a thousand octets two blocks in three have nothing in them. */
 KUMO_INLINE kumo_manner
 kumo_judge_block(const unsigned char *p, ptrdiff_t at, ptrdiff_t end, kumo_manner before, kumo_findings *found)
 {
